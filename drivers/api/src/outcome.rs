@@ -1,0 +1,78 @@
+//! What came out of a run.
+
+use std::collections::HashMap;
+
+/// The values measured in every shot of one experiment.
+///
+/// A million shots of a few wires take only a handful of different values, so each different row is kept once and a
+/// shot is a 32-bit number into the table of rows. That is also what a histogram needs.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    rows: Vec<Box<[i64]>>,
+    index_of: HashMap<Box<[i64]>, u32>,
+    shots: Vec<u32>,
+}
+
+impl Outcome {
+    /// An outcome without shots, with room for `shots` of them.
+    pub fn with_capacity(shots: usize) -> Self {
+        Self { shots: Vec::with_capacity(shots), ..Self::default() }
+    }
+
+    /// Bytes that the shots themselves take, for whoever has to know the need before the run.
+    pub const BYTES_PER_SHOT: u64 = size_of::<u32>() as u64;
+
+    /// Appends one shot: one integer per measured wire, in the order of the `measure` instructions.
+    pub fn push(&mut self, row: &[i64]) {
+        let index = self.intern(row);
+        self.shots.push(index);
+    }
+
+    /// Puts `row` into the table, if it is not there yet, and returns its number for [`push_index`](Self::push_index).
+    ///
+    /// # Panics
+    /// With more than `u32::MAX` different rows, which no number of shots allows.
+    pub fn intern(&mut self, row: &[i64]) -> u32 {
+        if let Some(&index) = self.index_of.get(row) {
+            return index;
+        }
+        let index = u32::try_from(self.rows.len()).expect("a program has at most u32::MAX shots, hence rows");
+        self.rows.push(row.into());
+        self.index_of.insert(row.into(), index);
+        index
+    }
+
+    /// Appends one shot by the number that [`intern`](Self::intern) gave to its row.
+    ///
+    /// # Panics
+    /// If no row has that number: a defect of the caller.
+    pub fn push_index(&mut self, index: u32) {
+        assert!((index as usize) < self.rows.len(), "row {index} was never interned");
+        self.shots.push(index);
+    }
+
+    /// The different rows, in the order of their first appearance.
+    pub fn rows(&self) -> &[Box<[i64]>] {
+        &self.rows
+    }
+
+    /// One number of a row per shot, in the order of the shots.
+    pub fn shots(&self) -> &[u32] {
+        &self.shots
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_rows_are_kept_once_and_shots_keep_their_order() {
+        let mut outcome = Outcome::with_capacity(3);
+        outcome.push(&[1, 0]);
+        outcome.push(&[0, 0]);
+        outcome.push(&[1, 0]);
+        assert_eq!(outcome.shots(), [0, 1, 0]);
+        assert_eq!(outcome.rows().iter().map(|row| row.to_vec()).collect::<Vec<_>>(), [[1, 0], [0, 0]]);
+    }
+}

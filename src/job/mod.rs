@@ -1,0 +1,15 @@
+//! The vocabulary of the wire contract: names, documents and states. No I/O and no clock.
+
+mod configuration;
+mod document;
+mod experiment;
+mod names;
+mod result;
+mod status;
+
+pub use configuration::{BackendConfig, BackendStatus, ClientConfig, GateConfig};
+pub use document::{Document, DocumentError};
+pub use experiment::{Experiment, Job};
+pub use names::{BackendName, DocumentId, InstanceName, JobId, KeyId, NameError, StorageName, UserName};
+pub use result::{ResultWriter, result_size_bound};
+pub use status::{JobState, Status};
