@@ -1,0 +1,117 @@
+//! Validates and runs jobs.
+
+use qspool_driver::{StopFlag, Stopped};
+use rand::TryRng;
+use rand::rngs::SysRng;
+
+use crate::job::{BackendConfig, BackendName, Document, Experiment, Job, JobId, ResultWriter, result_size_bound};
+use crate::schema::{BackendSchema, Rejection, Valid};
+use crate::simulator::{ShotRandom, SimulationError, Simulator};
+
+/// A backend that can run jobs.
+pub struct Backend {
+    name: BackendName,
+    schema: BackendSchema,
+    simulator: Box<dyn Simulator>,
+}
+
+/// A job that may run, and what it needs.
+pub struct Prepared {
+    job: Valid<Job>,
+    result_bytes: u64,
+    peak_bytes: u64,
+}
+
+/// A valid job did not come to a result.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It was told to stop.
+    #[error("the run was stopped")]
+    Stopped,
+    /// It cannot be run; the message is one line for the user.
+    #[error("{experiment}: {source}")]
+    Failed {
+        /// The experiment.
+        experiment: String,
+        /// What is wrong.
+        source: SimulationError,
+    },
+    /// The operating system gave no entropy for an experiment without a seed.
+    #[error("{experiment}: no entropy for the shots; give the experiment a seed, or try again")]
+    NoEntropy {
+        /// The experiment.
+        experiment: String,
+    },
+}
+
+impl From<Stopped> for RunError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+impl Prepared {
+    /// The memory that the run needs at its peak, the result included, in bytes. More is never allocated.
+    pub fn memory_bytes(&self) -> u64 {
+        self.result_bytes.saturating_add(self.peak_bytes)
+    }
+}
+
+impl Backend {
+    pub(super) fn new(name: BackendName, schema: BackendSchema, simulator: Box<dyn Simulator>) -> Self {
+        Self { name, schema, simulator }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &BackendName {
+        &self.name
+    }
+
+    /// What it publishes of itself.
+    pub fn configuration(&self) -> BackendConfig {
+        self.schema.configuration(&self.name)
+    }
+
+    /// Checks the text of a job against the backend's schema, and finds out what it needs to run.
+    pub fn prepare(&self, text: &[u8]) -> Result<Prepared, Rejection> {
+        let job = self.schema.validate(text)?;
+        let result_bytes = job.experiments.iter().map(|experiment| self.result_bytes(experiment)).sum();
+        // Experiments run one after the other, so the largest decides.
+        let peak_of = |experiment: &Experiment| self.simulator.memory(&experiment.program);
+        let peak_bytes = job.experiments.iter().map(peak_of).max().unwrap_or(0);
+        // The job itself, with its names and numbers, is several times its text.
+        let job_bytes = 4 * text.len() as u64;
+        Ok(Prepared { job, result_bytes, peak_bytes: peak_bytes.saturating_add(job_bytes) })
+    }
+
+    /// Runs the experiments in order and writes the result document.
+    pub fn run(&self, job_id: &JobId, prepared: &Prepared, stop: &StopFlag) -> Result<Document, RunError> {
+        let size_bound = usize::try_from(prepared.result_bytes).unwrap_or(0);
+        let mut result = ResultWriter::new(&self.name, self.schema.version(), job_id, size_bound);
+        for Experiment { name, program } in &prepared.job.experiments {
+            stop.check()?;
+            let mut random = match program.seed {
+                Some(seed) => ShotRandom::from_seed(seed),
+                None => entropy().ok_or_else(|| RunError::NoEntropy { experiment: name.clone() })?,
+            };
+            let outcome = self.simulator.run(program, &mut random, stop).map_err(|source| match source {
+                SimulationError::Stopped => RunError::Stopped,
+                source => RunError::Failed { experiment: name.clone(), source },
+            })?;
+            result.push(name, program, &outcome, self.schema.reports_instructions());
+        }
+        Ok(result.finish())
+    }
+
+    fn result_bytes(&self, experiment: &Experiment) -> u64 {
+        let digits = self.simulator.value_digits(&experiment.program);
+        result_size_bound(&experiment.name, &experiment.program, digits, self.schema.reports_instructions())
+    }
+}
+
+/// Randomness from the operating system.
+fn entropy() -> Option<ShotRandom> {
+    let mut seed = [0; 32];
+    SysRng.try_fill_bytes(&mut seed).ok()?;
+    Some(ShotRandom::from_entropy(seed))
+}

@@ -1,0 +1,170 @@
+//! Feeds one backend from its queue at one storage, and keeps its configuration there fresh.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use super::retry::Backoff;
+use super::spooler::Shared;
+use super::work::Work;
+use crate::backend::Backend;
+use crate::storage::{Changes, Lease, NextJob, Provider, QueueView, StorageError, StorageErrorKind};
+
+/// How often the time of the last look at the queue is published. Peers take a backend for dead after 300 s.
+const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How soon to look again at a job that is still being written.
+const UNSETTLED_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How often to look at a queue that cannot be watched: as often as the reference does.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+pub(super) struct Feeder {
+    provider: Provider,
+    backend: Arc<Backend>,
+    /// A slot for each job that may run at the same time. Those who wait get one in turn, so storages alternate.
+    slots: Arc<Semaphore>,
+    shared: Shared,
+    view: QueueView,
+    next_announcement: Instant,
+}
+
+impl Feeder {
+    pub(super) fn new(provider: Provider, backend: Arc<Backend>, slots: Arc<Semaphore>, shared: Shared) -> Self {
+        Self { provider, backend, slots, shared, view: QueueView::default(), next_announcement: Instant::now() }
+    }
+
+    /// Works until no further job is to be taken. What a storage refuses for good ends it earlier.
+    pub(super) async fn feed(mut self) {
+        let mut backoff = Backoff::new();
+        let stop = self.shared.stop_taking.clone();
+        while !stop.is_cancelled() {
+            match self.rounds(&mut backoff).await {
+                Ok(()) => return,
+                Err(error) if error.kind() == StorageErrorKind::Refused => {
+                    tracing::error!(%error, "the backend is not served at this storage");
+                    return;
+                }
+                Err(error) => {
+                    if backoff.is_fresh() {
+                        tracing::error!(%error, "the queue cannot be looked at; trying again until it can");
+                    }
+                    self.view.retry_all();
+                    backoff.wait(&stop).await;
+                }
+            }
+        }
+    }
+
+    /// Looks and claims until told to stop, or until the storage fails.
+    async fn rounds(&mut self, backoff: &mut Backoff) -> Result<(), StorageError> {
+        let stop = self.shared.stop_taking.clone();
+        let mut changes = self.watch().await;
+        loop {
+            self.announce_if_due().await?;
+            let has_job = self.provider.look(self.backend.name(), &mut self.view).await?;
+            if !backoff.is_fresh() {
+                tracing::info!("the queue can be looked at again");
+                backoff.reset();
+            }
+            if has_job {
+                let Some(slot) = self.wait_for_slot().await? else { return Ok(()) };
+                match self.provider.get_next_job_in_queue(self.backend.name(), &mut self.view).await? {
+                    NextJob::Claimed(lease) => {
+                        self.begin(lease, slot);
+                        continue;
+                    }
+                    NextJob::Empty | NextJob::Unsettled => {}
+                }
+            }
+            let pause = match &changes {
+                _ if self.view.has_aside() => UNSETTLED_INTERVAL,
+                Some(_) => self.shared.options.scan_interval(),
+                None => POLL_INTERVAL,
+            };
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = next_change(&mut changes) => {}
+                () = tokio::time::sleep_until(self.next_announcement) => {}
+                () = tokio::time::sleep(pause) => {
+                    if pause > UNSETTLED_INTERVAL || changes.is_none() {
+                        // The folder may have been replaced; watching it again costs nothing.
+                        changes = self.watch().await;
+                    }
+                }
+            }
+            self.view.retry_all();
+        }
+    }
+
+    async fn watch(&self) -> Option<Changes> {
+        let watched = match self.provider.storage() {
+            Ok(storage) => storage.watch(self.backend.name()).await,
+            Err(error) => Err(error),
+        };
+        match watched {
+            Ok(changes) => Some(changes),
+            Err(error) => {
+                tracing::debug!(%error, "the queue cannot be watched; it is polled");
+                None
+            }
+        }
+    }
+
+    /// A slot to run a job in; none when told to stop. Meanwhile the configuration is kept fresh.
+    async fn wait_for_slot(&mut self) -> Result<Option<OwnedSemaphorePermit>, StorageError> {
+        let stop = self.shared.stop_taking.clone();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(None),
+                slot = Arc::clone(&self.slots).acquire_owned() => {
+                    // Nobody closes the semaphore; if somebody did, there would be nothing left to run in.
+                    return Ok(slot.ok());
+                }
+                () = tokio::time::sleep_until(self.next_announcement) => self.announce_if_due().await?,
+            }
+        }
+    }
+
+    fn begin(&self, lease: Lease, slot: OwnedSemaphorePermit) {
+        let span = tracing::info_span!("job", job_id = %lease.job_id);
+        let work = Work {
+            provider: self.provider.clone(),
+            backend: Arc::clone(&self.backend),
+            shared: self.shared.clone(),
+            lease,
+        };
+        self.shared.jobs.spawn(work.bring_to_end(slot).instrument(span));
+    }
+
+    /// Publishes the configuration with the time of this look, when the last one gets old.
+    async fn announce_if_due(&mut self) -> Result<(), StorageError> {
+        if Instant::now() < self.next_announcement {
+            return Ok(());
+        }
+        let name = self.backend.name();
+        let mut config = self.backend.configuration();
+        config.pending_jobs = u64::try_from(self.provider.queue(name).await?.len()).ok();
+        config.last_queue_check = Some(Timestamp::now());
+        match self.provider.update_config(name, &config).await {
+            Err(error) if error.kind() == StorageErrorKind::NotFound => {
+                self.provider.upload_config(name, &config).await?;
+                tracing::info!("published the configuration");
+            }
+            result => result?,
+        }
+        self.next_announcement = Instant::now() + ANNOUNCE_INTERVAL;
+        Ok(())
+    }
+}
+
+async fn next_change(changes: &mut Option<Changes>) {
+    match changes {
+        Some(changes) => changes.next().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,128 @@
+//! Brings one claimed job to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use qspool_driver::StopFlag;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::publish::Publisher;
+use super::retry::retry;
+use super::run::{self, Ended};
+use super::spooler::Shared;
+use crate::backend::Backend;
+use crate::job::{Document, Status};
+use crate::storage::{Lease, Place, Provider, Renewal, StorageErrorKind};
+
+/// A lease is renewed this many times before it would end.
+const RENEWALS_PER_LEASE: u32 = 12;
+
+/// How long a run may take to notice that it has to stop, before it is left behind.
+const STOP_WAIT: Duration = Duration::from_secs(2);
+
+/// A claimed job and all that is needed to end it.
+pub(super) struct Work {
+    pub(super) provider: Provider,
+    pub(super) backend: Arc<Backend>,
+    pub(super) shared: Shared,
+    pub(super) lease: Lease,
+}
+
+/// Why a run was told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StopReason {
+    Cancelled,
+    GivenBack,
+    LeaseLost,
+}
+
+impl Work {
+    /// Reads, validates, runs and publishes. The slot is free again once the outcome is stored.
+    pub(super) async fn bring_to_end(self, slot: OwnedSemaphorePermit) {
+        let begin = Instant::now();
+        let publisher =
+            Publisher { provider: &self.provider, lease: self.lease.clone(), give_up: &self.shared.give_back };
+        let text = match self.read().await {
+            Ok(text) => text,
+            Err(None) => return,
+            Err(Some(status)) => return publisher.error(status, slot).await,
+        };
+        let (ended, reason) = self.run(text).await;
+        tracing::debug!(step = "run", elapsed_ms = begin.elapsed().as_secs_f64() * 1e3, "the run has ended");
+        match (ended, reason) {
+            (_, Some(StopReason::LeaseLost)) => {
+                tracing::warn!("another spooler has taken the job over; the outcome here is dropped");
+            }
+            (Ended::Done(result), _) => publisher.success(&result, slot).await,
+            (Ended::Stopped, Some(StopReason::GivenBack)) => publisher.put_back().await,
+            (Ended::Stopped, _) => publisher.error(Status::cancelled(&self.lease.job_id), slot).await,
+            (Ended::Error(status), _) => publisher.error(status, slot).await,
+        }
+        tracing::debug!(elapsed_ms = begin.elapsed().as_secs_f64() * 1e3, "the job has left the spooler");
+    }
+
+    /// The text of the job; else the status that it ends with, or nothing if it has to wait for another start.
+    async fn read(&self) -> Result<Document, Option<Status>> {
+        let job_id = &self.lease.job_id;
+        let read = retry(&self.shared.give_back, async || self.provider.get_job(Place::Running, job_id).await);
+        read.await.map_err(|error| match error.kind() {
+            StorageErrorKind::TooLarge => {
+                let limit = self.shared.options.max_job_mib;
+                Some(Status::invalid(job_id, &format!("the job is larger than the {limit} MiB that are allowed")))
+            }
+            StorageErrorKind::NotFound => {
+                tracing::error!("the job has vanished from the storage");
+                Some(Status::failed(job_id, "the job's document vanished from the storage before it was run"))
+            }
+            StorageErrorKind::Refused => {
+                tracing::error!(%error, "the job cannot be read");
+                Some(Status::invalid(job_id, "the job's document is not a file that the spooler can read"))
+            }
+            _ => {
+                tracing::warn!(%error, "the job could not be read; the next start tries again");
+                None
+            }
+        })
+    }
+
+    /// Runs the job, and meanwhile renews the lease and listens for reasons to stop.
+    async fn run(&self, text: Document) -> (Ended, Option<StopReason>) {
+        let stop = StopFlag::default();
+        let run = run::run(&self.backend, &self.shared, &self.lease.job_id, text, stop.clone());
+        tokio::pin!(run);
+        let mut ticks = tokio::time::interval(self.shared.options.lease() / RENEWALS_PER_LEASE);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // The first tick comes at once.
+        ticks.tick().await;
+        let reason = loop {
+            tokio::select! {
+                ended = &mut run => return (ended, None),
+                () = self.shared.give_back.cancelled() => break StopReason::GivenBack,
+                _ = ticks.tick() => match self.renew().await {
+                    Some(Renewal::Lost) => break StopReason::LeaseLost,
+                    Some(Renewal::Held { cancel: true }) => break StopReason::Cancelled,
+                    Some(Renewal::Held { cancel: false }) | None => {}
+                },
+            }
+        };
+        stop.raise();
+        match tokio::time::timeout(STOP_WAIT, run).await {
+            Ok(ended) => (ended, Some(reason)),
+            Err(_elapsed) => {
+                tracing::error!("the run does not stop; it is left behind");
+                (Ended::Stopped, Some(reason))
+            }
+        }
+    }
+
+    /// `None` where the storage gives no answer: the lease holds for a while longer.
+    async fn renew(&self) -> Option<Renewal> {
+        let renewed = match self.provider.storage() {
+            Ok(storage) => storage.renew(&self.lease).await,
+            Err(error) => Err(error),
+        };
+        renewed.inspect_err(|error| tracing::warn!(%error, now = %Timestamp::now(), "the lease was not renewed")).ok()
+    }
+}

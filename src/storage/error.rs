@@ -1,0 +1,81 @@
+//! What can go wrong at a storage, in words for a person and kinds for the code that decides.
+
+use std::error::Error;
+use std::fmt;
+
+use super::Place;
+use crate::job::DocumentId;
+
+/// What an error means for whoever asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StorageErrorKind {
+    /// There is no such document.
+    NotFound,
+    /// There is one already, and it was left as it is.
+    AlreadyExists,
+    /// The storage is marked inactive and refuses everything.
+    Inactive,
+    /// The document is larger than the medium or the configuration allows.
+    TooLarge,
+    /// This request will never succeed: unreadable content, not allowed, a defect of the peer.
+    Refused,
+    /// The medium cannot do it now; trying again may help.
+    Unavailable,
+}
+
+/// An operation of a storage failed.
+///
+/// `Display` names the operation, the place and the cause, and is meant for the log and the operator: a job's status
+/// never shows it.
+#[derive(Debug)]
+pub struct StorageError {
+    kind: StorageErrorKind,
+    what: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl StorageError {
+    /// An error of `kind`; `what` says what was tried on what, and what is wrong.
+    pub fn new(kind: StorageErrorKind, what: impl Into<String>) -> Self {
+        Self { kind, what: what.into(), source: None }
+    }
+
+    /// The same with the error below it.
+    pub fn caused_by(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// No document `id` at `place`.
+    pub fn not_found(place: &Place<'_>, id: &DocumentId) -> Self {
+        Self::new(StorageErrorKind::NotFound, format!("{place} has no document {id}"))
+    }
+
+    /// A document `id` at `place` stands in the way.
+    pub fn already_exists(place: &Place<'_>, id: &DocumentId) -> Self {
+        Self::new(StorageErrorKind::AlreadyExists, format!("{place} has a document {id} already; it was left as it is"))
+    }
+
+    /// What the error means.
+    pub fn kind(&self) -> StorageErrorKind {
+        self.kind
+    }
+
+    /// Whether trying again may help.
+    pub fn is_temporary(&self) -> bool {
+        self.kind == StorageErrorKind::Unavailable
+    }
+}
+
+impl fmt::Display for StorageError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.what)?;
+        match &self.source {
+            Some(source) => write!(formatter, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+// The source is part of the message; naming it here too would print it twice in a chain.
+impl Error for StorageError {}

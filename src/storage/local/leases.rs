@@ -1,0 +1,233 @@
+//! Leases as files, and why no crash between two of their steps loses or doubles a job.
+//!
+//! In the folder of an instance, one subfolder per backend holds up to three files per job:
+//!
+//! | file | meaning |
+//! |---|---|
+//! | `<id>.job` | the job itself, on its way from the queue to running or back: whoever has it here has it alone |
+//! | `<id>.lease` | the record of the lease |
+//! | `<id>.cancel` | somebody wants the job cancelled |
+//!
+//! The record of a job that went back to the queue lies at `jobs/leases/<id>.record`.
+//!
+//! A claim renames the job from the queue to `<id>.job`, which decides among all that try, peers included; writes the
+//! lease; and renames the job to running. Putting back does the reverse. So of an instance that died:
+//!
+//! - a `.job` file goes back to the queue, whether a lease is beside it or not;
+//! - a lease without a `.job` file means that the job in running, if there is one, was that instance's. A peer's job in
+//!   running never has one.
+
+use std::io::{self, ErrorKind};
+
+use cap_std::fs::Dir;
+use jiff::Timestamp;
+
+use super::files::{Tree, read_file, rename_new, sync};
+use super::instance::{DeadInstance, Instance, LEASES, instance_names};
+use crate::job::{BackendName, JobId};
+use crate::storage::{Lease, LeaseRecord, Place};
+
+const LARGEST_RECORD: u64 = 1 << 20;
+
+fn job_file(job_id: &JobId) -> String {
+    format!("{job_id}.job")
+}
+
+fn lease_file(job_id: &JobId) -> String {
+    format!("{job_id}.lease")
+}
+
+fn cancel_file(job_id: &JobId) -> String {
+    format!("{job_id}.cancel")
+}
+
+fn record_file(job_id: &JobId) -> String {
+    format!("{job_id}.record")
+}
+
+fn document_file(job_id: &JobId) -> String {
+    format!("{job_id}.json")
+}
+
+/// `Ok` where the file had gone already.
+fn remove_if_there(dir: &Dir, name: &str) -> io::Result<()> {
+    match dir.remove_file(name) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+fn read_record(dir: &Dir, name: &str) -> Option<LeaseRecord> {
+    serde_json::from_slice(&read_file(dir, name, LARGEST_RECORD).ok()?).ok()
+}
+
+impl Instance {
+    fn leases_of(&self, tree: &Tree, backend: &BackendName) -> io::Result<Dir> {
+        tree.dir_or_new(&format!("{}/{backend}", self.folder()))
+    }
+
+    /// Takes a job out of the queue; `None` if it is not there any more.
+    pub(super) fn claim(&self, tree: &Tree, backend: &BackendName, job_id: &JobId) -> io::Result<Option<Lease>> {
+        let queue = match tree.dir(&Place::Queued(backend).to_string()) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            queue => queue?,
+        };
+        let own = self.leases_of(tree, backend)?;
+        let running = tree.dir_or_new(&Place::Running.to_string())?;
+        let leases = tree.dir(LEASES)?;
+        match rename_new(&queue, &document_file(job_id), &own, &job_file(job_id)) {
+            Err(error) if error.kind() == ErrorKind::NotFound && self.is_in(tree) => return Ok(None),
+            result => result?,
+        }
+        let kept = read_record(&leases, &record_file(job_id));
+        let had_record = kept.is_some();
+        let record = kept.unwrap_or_else(|| LeaseRecord::new(Timestamp::now()));
+        let taken = own
+            .write(lease_file(job_id), serde_json::to_vec(&record)?)
+            .and_then(|()| rename_new(&own, &job_file(job_id), &running, &document_file(job_id)));
+        if let Err(error) = taken {
+            // A full disk, or a job of that id is running: the job goes back where it was.
+            remove_if_there(&own, &lease_file(job_id))?;
+            rename_new(&own, &job_file(job_id), &queue, &document_file(job_id))?;
+            return Err(error);
+        }
+        if had_record {
+            remove_if_there(&leases, &record_file(job_id))?;
+        }
+        Ok(Some(Lease { backend: backend.clone(), job_id: job_id.clone(), record }))
+    }
+
+    /// Whether the lease is held, and if so whether the job shall be cancelled. Stores a changed record.
+    pub(super) fn renew(&self, tree: &Tree, lease: &Lease) -> io::Result<Option<bool>> {
+        let own = self.leases_of(tree, &lease.backend)?;
+        let name = lease_file(&lease.job_id);
+        if !own.exists(&name) {
+            return Ok(None);
+        }
+        self.touch()?;
+        if read_record(&own, &name).as_ref() != Some(&lease.record) {
+            tree.replace(&own, &name, &serde_json::to_vec(&lease.record)?)?;
+        }
+        Ok(Some(own.exists(cancel_file(&lease.job_id))))
+    }
+
+    /// Puts the running job of a lease back to its queue. Without a job in running, or without the lease, nothing
+    /// moves.
+    pub(super) fn put_back(&self, tree: &Tree, lease: &Lease) -> io::Result<()> {
+        let own = self.leases_of(tree, &lease.backend)?;
+        if !own.exists(lease_file(&lease.job_id)) {
+            return Ok(());
+        }
+        let running = tree.dir_or_new(&Place::Running.to_string())?;
+        match rename_new(&running, &document_file(&lease.job_id), &own, &job_file(&lease.job_id)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return self.release(tree, lease),
+            result => result?,
+        }
+        let leases = tree.dir(LEASES)?;
+        write_over(tree, &leases, &record_file(&lease.job_id), &lease.record)?;
+        self.release(tree, lease)?;
+        return_to_queue(tree, &own, &lease.backend, &lease.job_id)
+    }
+
+    /// Ends a lease.
+    pub(super) fn release(&self, tree: &Tree, lease: &Lease) -> io::Result<()> {
+        let own = self.leases_of(tree, &lease.backend)?;
+        remove_if_there(&own, &cancel_file(&lease.job_id))?;
+        remove_if_there(&own, &lease_file(&lease.job_id))
+    }
+
+    /// Deals with all that dead instances left, and takes their leases over.
+    pub(super) fn adopt_orphans(&self, tree: &Tree) -> io::Result<Vec<Lease>> {
+        let mut adopted = Vec::new();
+        for dead in self.find_dead(tree)? {
+            self.adopt_from(tree, &dead, &mut adopted)?;
+            if let Err(error) = dead.remove(tree) {
+                tracing::debug!(%error, "the folder of a dead spooler could not be removed; it does no harm");
+            }
+        }
+        Ok(adopted)
+    }
+
+    fn adopt_from(&self, tree: &Tree, dead: &DeadInstance, adopted: &mut Vec<Lease>) -> io::Result<()> {
+        for entry in tree.dir(&dead.folder)?.entries()? {
+            let Some(backend) = entry?.file_name().to_str().and_then(|name| name.parse::<BackendName>().ok()) else {
+                continue;
+            };
+            let path = format!("{}/{backend}", dead.folder);
+            let theirs = match tree.dir(&path) {
+                // The lock file has the form of a backend's name too.
+                Err(error) if error.kind() == ErrorKind::NotADirectory => continue,
+                theirs => theirs?,
+            };
+            let names: Vec<String> = tree.list(&path)?.into_iter().map(|entry| entry.name).collect();
+            let ids = |suffix: &str| -> Vec<JobId> {
+                names.iter().filter_map(|name| name.strip_suffix(suffix)?.parse().ok()).collect()
+            };
+            for job_id in ids(".job") {
+                if let Some(record) = read_record(&theirs, &lease_file(&job_id)) {
+                    write_over(tree, &tree.dir(LEASES)?, &record_file(&job_id), &record)?;
+                }
+                remove_if_there(&theirs, &lease_file(&job_id))?;
+                return_to_queue(tree, &theirs, &backend, &job_id)?;
+            }
+            for job_id in ids(".lease") {
+                adopted.extend(self.adopt(tree, &theirs, &backend, &job_id)?);
+            }
+            // Marks of cancellation, and halves of records.
+            for name in names.iter().filter(|name| name.ends_with(".cancel") || name.ends_with(".tmp")) {
+                remove_if_there(&theirs, name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn adopt(&self, tree: &Tree, theirs: &Dir, backend: &BackendName, job_id: &JobId) -> io::Result<Option<Lease>> {
+        let own = self.leases_of(tree, backend)?;
+        let name = lease_file(job_id);
+        match rename_new(theirs, &name, &own, &name) {
+            // Its job had a .job file and went back to the queue, or another machine was quicker.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            result => result?,
+        }
+        // A power failure may have emptied the file.
+        let mut record = read_record(&own, &name).unwrap_or_else(|| LeaseRecord::new(Timestamp::now()));
+        record.attempts += 1;
+        let lease = Lease { backend: backend.clone(), job_id: job_id.clone(), record };
+        tree.replace(&own, &name, &serde_json::to_vec(&lease.record)?)?;
+        if theirs.exists(cancel_file(job_id)) {
+            own.write(cancel_file(job_id), b"")?;
+        }
+        Ok(Some(lease))
+    }
+}
+
+fn write_over(tree: &Tree, dir: &Dir, name: &str, record: &LeaseRecord) -> io::Result<()> {
+    let content = serde_json::to_vec(record)?;
+    match tree.create(dir, name, &content) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => tree.replace(dir, name, &content),
+        result => result,
+    }
+}
+
+/// The modification time is left as it was, and the queue is in its order: the job goes first again.
+fn return_to_queue(tree: &Tree, from: &Dir, backend: &BackendName, job_id: &JobId) -> io::Result<()> {
+    let queue = tree.dir_or_new(&Place::Queued(backend).to_string())?;
+    rename_new(from, &job_file(job_id), &queue, &document_file(job_id))?;
+    sync(&queue)
+}
+
+/// Marks the job for cancellation where an instance holds it.
+pub(super) fn request_cancel(tree: &Tree, job_id: &JobId) -> io::Result<bool> {
+    for instance in instance_names(tree)? {
+        let path = format!("{LEASES}/{instance}");
+        let Ok(folder) = tree.dir(&path) else { continue };
+        for entry in folder.entries()? {
+            let Ok(theirs) = entry?.open_dir() else { continue };
+            if theirs.exists(lease_file(job_id)) {
+                theirs.write(cancel_file(job_id), b"")?;
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}

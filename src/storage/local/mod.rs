@@ -1,0 +1,9 @@
+//! Local files: one JSON file per document below `base_path`, shared with any other program that keeps the layout.
+
+mod files;
+mod instance;
+mod leases;
+mod medium;
+mod watch;
+
+pub use medium::Local;

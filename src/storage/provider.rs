@@ -1,0 +1,275 @@
+//! The operations that the wire contract names, written once for every medium.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::{Claim, Lease, Place, Storage, StorageContext, StorageError, StorageErrorKind, StorageOptions, open};
+use crate::job::{
+    BackendConfig, BackendName, BackendStatus, ClientConfig, Document, DocumentId, JobId, Status, StorageName,
+};
+
+/// A storage under its name, with the operations of the contract.
+///
+/// Cloning is cheap, and clones are the same storage.
+#[derive(Clone)]
+pub struct Provider {
+    name: StorageName,
+    owner: String,
+    description: String,
+    active: bool,
+    storage: Arc<dyn Storage>,
+}
+
+/// What the queue of a backend has for whoever asks.
+#[derive(Debug)]
+pub enum NextJob {
+    /// The oldest job is ours now and lies in running.
+    Claimed(Lease),
+    /// No job waits.
+    Empty,
+    /// All that waits is still being written, or could not be claimed and stands aside for a while.
+    Unsettled,
+}
+
+/// The rest of one listing of a queue, so that a long queue is not listed anew for each of its jobs.
+#[derive(Debug, Default)]
+pub struct QueueView {
+    upcoming: VecDeque<JobId>,
+    /// Not whole yet.
+    aside: HashSet<JobId>,
+    /// Said to be blocked already: once is enough.
+    blocked: HashSet<JobId>,
+}
+
+impl QueueView {
+    /// How many jobs of the last listing are left.
+    pub fn len(&self) -> usize {
+        self.upcoming.len()
+    }
+
+    /// Whether nothing is left of the last listing.
+    pub fn is_empty(&self) -> bool {
+        self.upcoming.is_empty()
+    }
+
+    /// Whether a job stands aside until it is whole.
+    pub fn has_aside(&self) -> bool {
+        !self.aside.is_empty()
+    }
+
+    /// Forgets which jobs stood aside, so that the next look tries them again.
+    pub fn retry_all(&mut self) {
+        self.upcoming.clear();
+        self.aside.clear();
+    }
+}
+
+impl Provider {
+    /// Opens the storage `name`.
+    pub async fn open(
+        name: StorageName,
+        options: &StorageOptions,
+        context: StorageContext,
+    ) -> Result<Self, StorageError> {
+        let StorageOptions { medium, active, owner, description } = options;
+        let storage = open(medium, context).await?;
+        Ok(Self { owner: owner.clone(), description: description.clone(), ..Self::new(name, *active, storage) })
+    }
+
+    /// The provider of a storage that is open already.
+    pub fn new(name: StorageName, active: bool, storage: Arc<dyn Storage>) -> Self {
+        Self { name, owner: String::new(), description: String::new(), active, storage }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &StorageName {
+        &self.name
+    }
+
+    /// Whose storage it is.
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// What it is for.
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// The storage below, unless it is inactive: then every operation is refused by name.
+    pub fn storage(&self) -> Result<&dyn Storage, StorageError> {
+        if self.active {
+            Ok(&*self.storage)
+        } else {
+            let what = format!("the storage {} is not active; set storage.{}.active to use it", self.name, self.name);
+            Err(StorageError::new(StorageErrorKind::Inactive, what))
+        }
+    }
+
+    /// A new id for a job. It sorts by time.
+    pub fn create_job_id(&self) -> JobId {
+        let seconds = u32::try_from(Timestamp::now().as_second()).unwrap_or_default();
+        JobId::time_ordered(seconds, rand::random())
+    }
+
+    /// Stores the first configuration of a backend.
+    pub async fn upload_config(&self, backend: &BackendName, config: &BackendConfig) -> Result<(), StorageError> {
+        self.storage()?.upload(Place::Configs, &backend.into(), &Document::new(config)).await
+    }
+
+    /// Replaces the configuration of a backend. One that somebody has signed is left as it is and refused.
+    pub async fn update_config(&self, backend: &BackendName, config: &BackendConfig) -> Result<(), StorageError> {
+        let storage = self.storage()?;
+        let id = backend.into();
+        if let Some(kid) = storage.get(Place::Configs, &id).await?.signed_by() {
+            let what = format!(
+                "the configuration of {backend} at the storage {} is signed by the key {kid:?} and cannot be replaced \
+                 without it; give this backend another name, or remove that configuration",
+                self.name
+            );
+            return Err(StorageError::new(StorageErrorKind::Refused, what));
+        }
+        storage.update(Place::Configs, &id, &Document::new(config)).await
+    }
+
+    /// The configuration of a backend.
+    pub async fn get_config(&self, backend: &BackendName) -> Result<BackendConfig, StorageError> {
+        let document = self.storage()?.get(Place::Configs, &backend.into()).await?;
+        let mut config: BackendConfig = self.read(&document, "configuration")?;
+        backend.as_str().clone_into(&mut config.display_name);
+        Ok(config)
+    }
+
+    /// The backends that have a configuration here, by name.
+    pub async fn get_backends(&self) -> Result<Vec<BackendName>, StorageError> {
+        let ids = self.storage()?.list(Place::Configs).await?;
+        let mut names: Vec<BackendName> = ids.iter().filter_map(|id| id.as_str().parse().ok()).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// The configuration of a backend in the form for clients.
+    pub async fn get_backend_dict(&self, backend: &BackendName) -> Result<ClientConfig, StorageError> {
+        Ok(self.get_config(backend).await?.for_clients(&self.name, None))
+    }
+
+    /// The status of a backend.
+    pub async fn get_backend_status(&self, backend: &BackendName) -> Result<BackendStatus, StorageError> {
+        Ok(self.get_config(backend).await?.status(&self.name, Timestamp::now()))
+    }
+
+    /// Puts a job into the queue of a backend.
+    pub async fn upload_job(&self, backend: &BackendName, job_id: &JobId, job: &Document) -> Result<(), StorageError> {
+        self.storage()?.upload(Place::Queued(backend), &job_id.into(), job).await
+    }
+
+    /// A job, wherever it lies.
+    pub async fn get_job(&self, place: Place<'_>, job_id: &JobId) -> Result<Document, StorageError> {
+        self.storage()?.get(place, &job_id.into()).await
+    }
+
+    /// The jobs that wait for a backend, first come first.
+    pub async fn queue(&self, backend: &BackendName) -> Result<Vec<JobId>, StorageError> {
+        self.jobs(Place::Queued(backend)).await
+    }
+
+    /// The jobs at a place, first come first.
+    pub async fn jobs(&self, place: Place<'_>) -> Result<Vec<JobId>, StorageError> {
+        Ok(self.storage()?.list(place).await?.iter().filter_map(job_id).collect())
+    }
+
+    /// Lists the queue if nothing is left of the last listing, and says whether there is something to claim.
+    pub async fn look(&self, backend: &BackendName, view: &mut QueueView) -> Result<bool, StorageError> {
+        if view.is_empty() {
+            view.upcoming = self.queue(backend).await?.into();
+            view.upcoming.retain(|job_id| !view.aside.contains(job_id));
+        }
+        Ok(!view.is_empty())
+    }
+
+    /// Claims the next job of the queue: the oldest that nobody else takes first.
+    ///
+    /// A job that is not whole yet, or that cannot be claimed for a reason of its own, stands aside until
+    /// [`QueueView::retry_all`], and the one behind it has its turn.
+    pub async fn get_next_job_in_queue(
+        &self,
+        backend: &BackendName,
+        view: &mut QueueView,
+    ) -> Result<NextJob, StorageError> {
+        let storage = self.storage()?;
+        while self.look(backend, view).await? {
+            let Some(job_id) = view.upcoming.pop_front() else { break };
+            match storage.claim(backend, &job_id).await {
+                Ok(Claim::Won(lease)) => return Ok(NextJob::Claimed(lease)),
+                Ok(Claim::Gone) => {}
+                Ok(Claim::Unsettled) => {
+                    view.aside.insert(job_id);
+                }
+                Err(error) if error.kind() == StorageErrorKind::AlreadyExists => {
+                    if view.blocked.insert(job_id.clone()) {
+                        tracing::error!(%job_id, "a job waits whose id a running one has too; one of them must go");
+                    }
+                }
+                Err(error) => {
+                    view.upcoming.push_front(job_id);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(if view.aside.is_empty() { NextJob::Empty } else { NextJob::Unsettled })
+    }
+
+    /// Stores the result of a job; one that is there already stays.
+    pub async fn upload_result(
+        &self,
+        backend: &BackendName,
+        job_id: &JobId,
+        result: &Document,
+    ) -> Result<(), StorageError> {
+        self.storage()?.upload(Place::Results(backend), &job_id.into(), result).await
+    }
+
+    /// The result of a job, as it lies there.
+    pub async fn get_result(&self, backend: &BackendName, job_id: &JobId) -> Result<Document, StorageError> {
+        self.storage()?.get(Place::Results(backend), &job_id.into()).await
+    }
+
+    /// Stores the first status of a job.
+    pub async fn upload_status(
+        &self,
+        backend: &BackendName,
+        job_id: &JobId,
+        status: &Status,
+    ) -> Result<(), StorageError> {
+        self.storage()?.upload(Place::Status(backend), &job_id.into(), &Document::new(status)).await
+    }
+
+    /// Replaces the status of a job.
+    pub async fn update_status(
+        &self,
+        backend: &BackendName,
+        job_id: &JobId,
+        status: &Status,
+    ) -> Result<(), StorageError> {
+        self.storage()?.update(Place::Status(backend), &job_id.into(), &Document::new(status)).await
+    }
+
+    /// The status of a job.
+    pub async fn get_status(&self, backend: &BackendName, job_id: &JobId) -> Result<Status, StorageError> {
+        let document = self.storage()?.get(Place::Status(backend), &job_id.into()).await?;
+        self.read(&document, "status")
+    }
+
+    fn read<T: serde::de::DeserializeOwned>(&self, document: &Document, what: &'static str) -> Result<T, StorageError> {
+        document.read(what).map_err(|error| {
+            StorageError::new(StorageErrorKind::Refused, format!("the storage {} holds a bad document", self.name))
+                .caused_by(error)
+        })
+    }
+}
+
+fn job_id(id: &DocumentId) -> Option<JobId> {
+    id.as_str().parse().ok()
+}
