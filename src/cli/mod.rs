@@ -1,1 +1,22 @@
-//! To be written.
+//! The command line: one file per subcommand. It composes the other rooms, and only it prints.
+
+mod args;
+mod backends;
+mod cancel;
+mod chart;
+mod check;
+mod client;
+mod demo;
+mod failure;
+mod jobs;
+mod outcome;
+mod output;
+mod plan;
+mod result;
+mod run;
+mod schema;
+mod status;
+mod submit;
+mod wait;
+
+pub use args::{command, main};

@@ -131,7 +131,8 @@ impl Feeder {
     }
 
     fn begin(&self, lease: Lease, slot: OwnedSemaphorePermit) {
-        let span = tracing::info_span!("job", job_id = %lease.job_id);
+        let (storage, backend) = (self.provider.name(), self.backend.name());
+        let span = tracing::info_span!("job", job_id = %lease.job_id, %backend, %storage);
         let work = Work {
             provider: self.provider.clone(),
             backend: Arc::clone(&self.backend),

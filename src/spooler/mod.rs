@@ -6,6 +6,7 @@
 //! queued → claim → read → validate → run → store result → move → write status → release
 //! ```
 
+mod cancel;
 mod feeder;
 mod keeper;
 mod options;
@@ -17,5 +18,6 @@ mod run;
 mod spooler;
 mod work;
 
+pub use cancel::{Cancellation, cancel};
 pub use options::SpoolerOptions;
 pub use spooler::{Plan, ServedBackend, Source, Spooler};

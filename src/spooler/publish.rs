@@ -24,62 +24,58 @@ pub(super) struct Publisher<'a> {
     pub(super) give_up: &'a CancellationToken,
 }
 
+/// What came of publishing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Published {
+    /// The job has come to its end.
+    Ended,
+    /// Another spooler has taken the job over: what was to be published is dropped.
+    LeaseLost,
+}
+
 impl Publisher<'_> {
-    /// Stores the result and ends the job well.
-    pub(super) async fn success(self, result: &Document, slot: OwnedSemaphorePermit) {
-        let stored = async {
-            if !self.still_held().await? {
-                return Ok(false);
+    /// Stores the result and ends the job well. A result that the storage refuses ends it with an error.
+    pub(super) async fn success(
+        self,
+        result: &Document,
+        slot: Option<OwnedSemaphorePermit>,
+    ) -> Result<Published, StorageError> {
+        if !self.still_held().await? {
+            return Ok(Published::LeaseLost);
+        }
+        let (backend, job_id) = (&self.lease.backend, &self.lease.job_id);
+        match retry(self.give_up, async || self.provider.upload_result(backend, job_id, result).await).await {
+            Ok(()) => {}
+            // An earlier attempt got that far: what readers may have seen already stays.
+            Err(error) if error.kind() == StorageErrorKind::AlreadyExists => {
+                tracing::info!("the job has a result already; it is kept");
             }
-            let (backend, job_id) = (&self.lease.backend, &self.lease.job_id);
-            match retry(self.give_up, async || self.provider.upload_result(backend, job_id, result).await).await {
-                // An earlier attempt got that far: what readers may have seen already stays.
-                Err(error) if error.kind() == StorageErrorKind::AlreadyExists => {
-                    tracing::info!("the job has a result already; it is kept");
-                    Ok(true)
-                }
-                result => result.map(|()| true),
-            }
-        };
-        match stored.await {
-            Ok(true) => {
-                let ended = self.end_well(Some(slot)).await;
-                log_end(ended, "done");
-            }
-            Ok(false) => {}
-            Err(error) if !error.is_temporary() => {
+            Err(error) if error.is_temporary() => return Err(error),
+            Err(error) => {
                 tracing::error!(%error, "the storage refuses the result");
                 let bytes = result.text().len();
                 let why = match error.kind() {
                     StorageErrorKind::TooLarge => format!("the result has {bytes} bytes, more than the storage takes"),
                     _ => "the storage refused the result; the operator finds the reason in the log".to_owned(),
                 };
-                self.error(Status::failed(&self.lease.job_id, &why), slot).await;
+                let status = Status::failed(job_id, &why);
+                return self.error(status, slot).await;
             }
-            Err(error) => tracing::error!(%error, "the result could not be stored; the next start tries again"),
         }
+        self.end_well(slot).await.map(|()| Published::Ended)
     }
 
     /// Ends the job with an error.
-    pub(super) async fn error(mut self, status: Status, slot: OwnedSemaphorePermit) {
+    pub(super) async fn error(
+        mut self,
+        status: Status,
+        slot: Option<OwnedSemaphorePermit>,
+    ) -> Result<Published, StorageError> {
         self.lease.record.verdict = Some(status.clone());
-        match self.still_held().await {
-            Ok(true) => {
-                let ended = self.end_with_error(&status, Some(slot)).await;
-                log_end(ended, &status.error_message);
-            }
-            Ok(false) => {}
-            Err(error) => tracing::error!(%error, "the end of the job could not be stored; the next start tries again"),
+        if !self.still_held().await? {
+            return Ok(Published::LeaseLost);
         }
-    }
-
-    /// Puts the job back to the head of its queue.
-    pub(super) async fn put_back(self) {
-        let back = async { self.provider.storage()?.put_back(&self.lease).await };
-        match back.await {
-            Ok(()) => tracing::info!("put back to the queue"),
-            Err(error) => tracing::warn!(%error, "could not be put back; the next start does it"),
-        }
+        self.end_with_error(&status, slot).await.map(|()| Published::Ended)
     }
 
     /// From a stored result on: finished, DONE, lease released.
@@ -110,9 +106,6 @@ impl Publisher<'_> {
     /// Notes the verdict in the lease, and makes sure that the job is still ours to end.
     async fn still_held(&self) -> Result<bool, StorageError> {
         let renewed = retry(self.give_up, async || self.provider.storage()?.renew(&self.lease).await).await?;
-        if renewed == Renewal::Lost {
-            tracing::warn!("another spooler has taken the job over; the outcome here is dropped");
-        }
         Ok(renewed != Renewal::Lost)
     }
 
@@ -153,12 +146,5 @@ impl Publisher<'_> {
             }
             result => result,
         }
-    }
-}
-
-fn log_end(ended: Result<(), StorageError>, outcome: &str) {
-    match ended {
-        Ok(()) => tracing::info!(outcome, "the job has ended"),
-        Err(error) => tracing::error!(%error, "the end of the job is not stored wholly; the next start mends it"),
     }
 }

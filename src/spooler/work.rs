@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use qspool_driver::StopFlag;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::publish::Publisher;
+use super::publish::{Published, Publisher};
 use super::retry::retry;
 use super::run::{self, Ended};
 use super::spooler::Shared;
@@ -42,25 +41,40 @@ impl Work {
     /// Reads, validates, runs and publishes. The slot is free again once the outcome is stored.
     pub(super) async fn bring_to_end(self, slot: OwnedSemaphorePermit) {
         let begin = Instant::now();
+        let (ended, reason) = match self.read().await {
+            Ok(text) => self.run(text).await,
+            Err(Some(status)) => (Ended::Error(status), None),
+            Err(None) => return,
+        };
+        let run_ms = milliseconds(begin);
         let publisher =
             Publisher { provider: &self.provider, lease: self.lease.clone(), give_up: &self.shared.give_back };
-        let text = match self.read().await {
-            Ok(text) => text,
-            Err(None) => return,
-            Err(Some(status)) => return publisher.error(status, slot).await,
+        let published = match (ended, reason) {
+            (_, Some(StopReason::LeaseLost)) => Ok(Published::LeaseLost),
+            (Ended::Stopped, Some(StopReason::GivenBack)) => return self.put_back().await,
+            (Ended::Done(result), _) => publisher.success(&result, Some(slot)).await,
+            (Ended::Stopped, _) => publisher.error(Status::cancelled(&self.lease.job_id), Some(slot)).await,
+            (Ended::Error(status), _) => {
+                tracing::info!(why = status.error_message, "the job fails");
+                publisher.error(status, Some(slot)).await
+            }
         };
-        let (ended, reason) = self.run(text).await;
-        tracing::debug!(step = "run", elapsed_ms = begin.elapsed().as_secs_f64() * 1e3, "the run has ended");
-        match (ended, reason) {
-            (_, Some(StopReason::LeaseLost)) => {
+        let total_ms = milliseconds(begin);
+        match published {
+            Ok(Published::Ended) => tracing::info!(run_ms, total_ms, "the job has ended"),
+            Ok(Published::LeaseLost) => {
                 tracing::warn!("another spooler has taken the job over; the outcome here is dropped");
             }
-            (Ended::Done(result), _) => publisher.success(&result, slot).await,
-            (Ended::Stopped, Some(StopReason::GivenBack)) => publisher.put_back().await,
-            (Ended::Stopped, _) => publisher.error(Status::cancelled(&self.lease.job_id), slot).await,
-            (Ended::Error(status), _) => publisher.error(status, slot).await,
+            Err(error) => tracing::error!(%error, "the end of the job is not stored wholly; the next start mends it"),
         }
-        tracing::debug!(elapsed_ms = begin.elapsed().as_secs_f64() * 1e3, "the job has left the spooler");
+    }
+
+    async fn put_back(&self) {
+        let back = async { self.provider.storage()?.put_back(&self.lease).await };
+        match back.await {
+            Ok(()) => tracing::info!("the job is back in its queue"),
+            Err(error) => tracing::warn!(%error, "the job could not be put back; the next start does it"),
+        }
     }
 
     /// The text of the job; else the status that it ends with, or nothing if it has to wait for another start.
@@ -123,6 +137,10 @@ impl Work {
             Ok(storage) => storage.renew(&self.lease).await,
             Err(error) => Err(error),
         };
-        renewed.inspect_err(|error| tracing::warn!(%error, now = %Timestamp::now(), "the lease was not renewed")).ok()
+        renewed.inspect_err(|error| tracing::warn!(%error, "the lease was not renewed")).ok()
     }
+}
+
+fn milliseconds(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

@@ -108,6 +108,16 @@ impl Provider {
         }
     }
 
+    /// Writes, reads and deletes a document where no peer looks for work.
+    pub async fn probe(&self) -> Result<(), StorageError> {
+        let storage = self.storage()?;
+        let id = (&self.create_job_id()).into();
+        storage.upload(Place::Deleted, &id, &Document::from_text("{}")).await?;
+        let read = storage.get(Place::Deleted, &id).await.map(|_| ());
+        storage.delete(Place::Deleted, &id).await?;
+        read
+    }
+
     /// A new id for a job. It sorts by time.
     pub fn create_job_id(&self) -> JobId {
         let seconds = u32::try_from(Timestamp::now().as_second()).unwrap_or_default();

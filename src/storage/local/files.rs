@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt};
-use rustix::fs::{RenameFlags, fsync, renameat_with};
+use rustix::fs::{Mode, OFlags, RenameFlags, fsync, openat, renameat_with};
 use rustix::io::Errno;
 
 /// A directory tree. Paths inside it are relative, with `/` between components, and were built from checked names.
@@ -123,7 +123,7 @@ impl Tree {
 
 /// Opens a file for reading, unless it is a symbolic link.
 pub(super) fn open_file(dir: &Dir, name: &str) -> io::Result<File> {
-    let no_follow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).map_err(io::Error::other)?;
+    let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).map_err(io::Error::other)?;
     dir.open_with(name, OpenOptions::new().read(true).custom_flags(no_follow))
 }
 
@@ -153,7 +153,9 @@ pub(super) fn rename_new(from_dir: &Dir, from: &str, to_dir: &Dir, to: &str) -> 
 
 /// Makes the names in a directory durable.
 pub(super) fn sync(dir: &Dir) -> io::Result<()> {
-    match fsync(dir) {
+    // The handle of a `Dir` only names the directory; syncing takes one that is open for reading.
+    let open = openat(dir, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    match fsync(open) {
         // Some network file systems cannot sync a directory; they are as durable as they are.
         Err(Errno::INVAL) => Ok(()),
         result => Ok(result?),

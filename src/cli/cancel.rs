@@ -1,0 +1,33 @@
+//! `qspool cancel`: ends a job before its time.
+
+use clap::Args;
+
+use super::args::StorageArguments;
+use super::client::Client;
+use super::failure::{Exit, Failure};
+use super::output;
+use crate::job::JobId;
+use crate::spooler::{Cancellation, cancel};
+
+#[derive(Debug, Args)]
+pub(super) struct CancelArguments {
+    /// The id that `submit` printed.
+    id: JobId,
+    #[command(flatten)]
+    storage: StorageArguments,
+}
+
+pub(super) async fn run(arguments: CancelArguments) -> Result<(), Failure> {
+    let client = Client::open(&arguments.storage).await?;
+    let id = &arguments.id;
+    let (backend, _) = client.find(id).await?;
+    match cancel(&client.provider, &backend, id).await? {
+        Cancellation::Cancelled => output::note(format!("job {id} is cancelled")),
+        Cancellation::Asked => output::note(format!("job {id} is running; its spooler was asked to end it")),
+        Cancellation::HeldByPeer => {
+            return Err(Failure::new(Exit::TryAgain, format!("the job {id} is held by a program that takes no orders")));
+        }
+        Cancellation::Ended => return Err(Failure::new(Exit::Usage, format!("the job {id} has ended already"))),
+    }
+    Ok(())
+}

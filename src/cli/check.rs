@@ -1,0 +1,94 @@
+//! `qspool check`: is everything as it should be, and what would run?
+
+use clap::Args;
+
+use super::args::ConfigArguments;
+use super::client::open_provider;
+use super::failure::{Exit, Failure};
+use super::output::{self, BAD, CAUTION, GOOD, NAME, styled, table};
+use super::plan;
+use crate::backend::Backend;
+use crate::config::{self, Config};
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArguments {
+    #[command(flatten)]
+    config: ConfigArguments,
+    /// Leave the storages alone: only configuration and schemas.
+    #[arg(long)]
+    offline: bool,
+    /// Print a sample configuration with every setting, its meaning and its default, and check nothing.
+    #[arg(long, conflicts_with_all = ["offline", "config"])]
+    sample: bool,
+}
+
+pub(super) async fn run(arguments: CheckArguments) -> Result<(), Failure> {
+    if arguments.sample {
+        output::print(config::sample().trim_end());
+        return Ok(());
+    }
+    let config = Config::read(arguments.config.config.as_deref())?;
+    let origin = config.origin.file.as_ref().map_or_else(|| "built-in defaults".into(), |path| path.display().to_string());
+    output::print(format!("{} {origin}", styled(NAME, "configuration")));
+    for variable in &config.origin.variables {
+        output::print(format!("  and the environment variable {variable}"));
+    }
+    let bad_backends = check_backends(&config)?;
+    let bad_storages = check_storages(&config, arguments.offline).await;
+    match (bad_backends, bad_storages) {
+        (0, 0) => Ok(()),
+        (0, count) => Err(Failure::new(Exit::Unavailable, format!("{count} of the storages cannot be used"))),
+        (count, _) => Err(Failure::new(Exit::Configuration, format!("{count} of the backends cannot be served"))),
+    }
+}
+
+/// Prints a line per backend, and counts the bad ones.
+fn check_backends(config: &Config) -> Result<usize, Failure> {
+    let schemas = plan::schemas(config)?;
+    output::print(styled(NAME, "backends"));
+    let (mut rows, mut bad) = (Vec::new(), 0);
+    for (name, options) in plan::backends(config, &schemas) {
+        let verdict = match Backend::open(&name, &options, &schemas) {
+            Ok(backend) => {
+                let configuration = backend.configuration();
+                let workers = match options.workers {
+                    1 => "1 worker".to_owned(),
+                    count => format!("{count} workers"),
+                };
+                format!("{} version {}, {workers}", styled(GOOD, "good:"), configuration.version)
+            }
+            Err(error) => {
+                bad += 1;
+                format!("{} {error}", styled(BAD, "bad:"))
+            }
+        };
+        rows.push(vec![format!("  {name}"), verdict]);
+    }
+    output::print(table(&rows));
+    Ok(bad)
+}
+
+/// Prints a line per storage, and counts those that are active and cannot be used.
+async fn check_storages(config: &Config, offline: bool) -> usize {
+    output::print(styled(NAME, "storages"));
+    let (mut rows, mut bad) = (Vec::new(), 0);
+    for (name, options) in &config.storages {
+        let verdict = if !options.active {
+            format!("{} not active", styled(CAUTION, "left out:"))
+        } else if offline {
+            format!("{} not looked at", styled(CAUTION, "offline:"))
+        } else {
+            let probed = async { Ok::<_, Failure>(open_provider(config, name).await?.probe().await?) };
+            match probed.await {
+                Ok(()) => format!("{} documents can be written, read and deleted", styled(GOOD, "good:")),
+                Err(failure) => {
+                    bad += 1;
+                    format!("{} {failure}", styled(BAD, "bad:"))
+                }
+            }
+        };
+        rows.push(vec![format!("  {name}"), verdict]);
+    }
+    output::print(table(&rows));
+    bad
+}

@@ -1,0 +1,58 @@
+//! Printing: data to stdout, everything else to stderr, colours only where they are wanted.
+
+use anstream::{eprintln, println};
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use super::failure::Failure;
+
+/// Good news.
+pub(super) const GOOD: Style = AnsiColor::Green.on_default();
+/// Something to look at.
+pub(super) const CAUTION: Style = AnsiColor::Yellow.on_default();
+/// Bad news.
+pub(super) const BAD: Style = AnsiColor::Red.on_default();
+/// Names and headings.
+pub(super) const NAME: Style = AnsiColor::Cyan.on_default();
+
+/// `text` in a style.
+pub(super) fn styled(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// One line, or several, of what the command was asked for.
+#[expect(clippy::print_stdout, reason = "the data of a command")]
+pub(super) fn print(text: impl AsRef<str>) {
+    println!("{}", text.as_ref());
+}
+
+/// The same for programs.
+pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::new(super::failure::Exit::Failed, "the output cannot be written").because(error))?;
+    print(text);
+    Ok(())
+}
+
+/// A note to whoever watches.
+#[expect(clippy::print_stderr, reason = "what is not data")]
+pub(super) fn note(text: impl AsRef<str>) {
+    eprintln!("{}", text.as_ref());
+}
+
+/// The end of a command that failed.
+pub(super) fn print_failure(failure: &Failure) {
+    note(format!("{} {failure}", styled(BAD, "error:")));
+}
+
+/// Rows of cells as aligned columns.
+pub(super) fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width_of = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width_of(column).unwrap_or(0)).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,41 @@
+//! From the configuration to what the spooler serves.
+
+use std::sync::Arc;
+
+use super::failure::Failure;
+use crate::backend::{Backend, BackendOptions, SchemaSet};
+use crate::config::Config;
+use crate::job::BackendName;
+use crate::spooler::{Plan, ServedBackend, Source};
+
+/// The schemas that the configuration gives.
+pub(super) fn schemas(config: &Config) -> Result<SchemaSet, Failure> {
+    Ok(SchemaSet::load(config.schemas.directory.as_deref())?)
+}
+
+/// The backends that the configuration has served: the named ones, or else one for each schema.
+pub(super) fn backends(config: &Config, schemas: &SchemaSet) -> Vec<(BackendName, BackendOptions)> {
+    match &config.backends {
+        Some(backends) => backends.iter().map(|(name, options)| (name.clone(), options.clone())).collect(),
+        None => schemas.names().map(|name| (name.clone(), BackendOptions::default())).collect(),
+    }
+}
+
+/// Everything that the spooler needs.
+pub(super) fn plan(config: &Config) -> Result<Plan, Failure> {
+    let schemas = schemas(config)?;
+    let mut served = Vec::new();
+    for (name, options) in backends(config, &schemas) {
+        served.push(ServedBackend {
+            backend: Arc::new(Backend::open(&name, &options, &schemas)?),
+            workers: usize::try_from(options.workers).unwrap_or(1),
+            storages: options.storage.unwrap_or_else(|| config.storages.keys().cloned().collect()),
+        });
+    }
+    let source = |options: &crate::storage::StorageOptions| Source::Options(options.clone());
+    Ok(Plan {
+        storages: config.storages.iter().map(|(name, options)| (name.clone(), source(options))).collect(),
+        backends: served,
+        options: config.spooler.clone(),
+    })
+}

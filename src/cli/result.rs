@@ -1,0 +1,61 @@
+//! `qspool result`: the result of a job.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::args::StorageArguments;
+use super::client::Client;
+use super::failure::{Exit, Failure};
+use super::outcome::{self, ShownResult};
+use super::output;
+use crate::job::{BackendName, Document, JobId, JobState};
+use crate::storage::Provider;
+
+#[derive(Debug, Args)]
+pub(super) struct ResultArguments {
+    /// The id that `submit` printed.
+    id: JobId,
+    #[command(flatten)]
+    storage: StorageArguments,
+}
+
+pub(super) async fn run(arguments: ResultArguments) -> Result<(), Failure> {
+    let client = Client::open(&arguments.storage).await?;
+    let (backend, status) = client.find(&arguments.id).await?;
+    match status.status {
+        JobState::Done => print_result(&client.provider, &backend, &arguments.id, arguments.storage.json).await,
+        JobState::Error => Err(Failure::new(Exit::Failed, format!("the job {} has no result", arguments.id))
+            .because(status.error_message)),
+        JobState::Initializing | JobState::Queued => {
+            Err(Failure::new(Exit::TryAgain, format!("the job {} has not ended yet", arguments.id)))
+        }
+    }
+}
+
+/// Prints the result of a job that is done: charts for people, the document for programs.
+pub(super) async fn print_result(
+    provider: &Provider,
+    backend: &BackendName,
+    job_id: &JobId,
+    json: bool,
+) -> Result<(), Failure> {
+    let document = provider.get_result(backend, job_id).await?;
+    let unreadable = |error| Failure::new(Exit::Failed, "the storage holds a bad result").because(error);
+    if json {
+        let mut result: Value = document.read("result").map_err(unreadable)?;
+        // Stored without it, since a storage may be renamed.
+        result["backend_name"] = long_name(provider, backend).await?.into();
+        output::print_json(&result)
+    } else {
+        output::print(charts(&document).map_err(unreadable)?);
+        Ok(())
+    }
+}
+
+fn charts(document: &Document) -> Result<String, crate::job::DocumentError> {
+    Ok(outcome::show(&document.read::<ShownResult>("result")?))
+}
+
+async fn long_name(provider: &Provider, backend: &BackendName) -> Result<String, Failure> {
+    Ok(provider.get_config(backend).await?.long_name(provider.name()))
+}

@@ -1,0 +1,45 @@
+//! Ends a job before its time.
+
+use tokio_util::sync::CancellationToken;
+
+use super::publish::Publisher;
+use crate::job::{BackendName, JobId, Status};
+use crate::storage::{Claim, Place, Provider, StorageError, StorageErrorKind};
+
+/// What has become of a cancellation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancellation {
+    /// The job waited, and has ended now.
+    Cancelled,
+    /// The job runs; its spooler ends it when it renews its lease.
+    Asked,
+    /// The job runs, but at a peer that knows no cancellation.
+    HeldByPeer,
+    /// There is nothing to cancel.
+    Ended,
+}
+
+/// Cancels a job of `backend`: one that waits is claimed and ended, one that runs gets a mark in its lease.
+pub async fn cancel(
+    provider: &Provider,
+    backend: &BackendName,
+    job_id: &JobId,
+) -> Result<Cancellation, StorageError> {
+    let storage = provider.storage()?;
+    if let Claim::Won(lease) = storage.claim(backend, job_id).await? {
+        // A storage that fails is told to whoever asked, and not waited for.
+        let at_once = CancellationToken::new();
+        at_once.cancel();
+        let publisher = Publisher { provider, lease, give_up: &at_once };
+        publisher.error(Status::cancelled(job_id), None).await?;
+        return Ok(Cancellation::Cancelled);
+    }
+    if storage.request_cancel(job_id).await? {
+        return Ok(Cancellation::Asked);
+    }
+    match storage.get(Place::Running, &job_id.into()).await {
+        Ok(_) => Ok(Cancellation::HeldByPeer),
+        Err(error) if error.kind() == StorageErrorKind::NotFound => Ok(Cancellation::Ended),
+        Err(error) => Err(error),
+    }
+}

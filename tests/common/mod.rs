@@ -1,0 +1,61 @@
+//! What several tests need.
+#![expect(dead_code, reason = "each test takes its part")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use qspool::job::{BackendName, JobId};
+use qspool::storage::{MediumOptions, Provider, Storage, StorageContext, StorageOptions, open};
+
+/// A backend that exists everywhere.
+pub fn backend() -> BackendName {
+    "fermions".parse().expect("a name")
+}
+
+/// The id of the job `number`.
+pub fn job_id(number: u32) -> JobId {
+    JobId::time_ordered(number, [0; 8])
+}
+
+/// A storage in a fresh place that goes away with this value.
+pub struct TempStorage {
+    directory: tempfile::TempDir,
+    options: MediumOptions,
+}
+
+impl TempStorage {
+    /// A directory of local files.
+    pub async fn local() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let StorageOptions { medium, .. } = StorageOptions::local(directory.path().to_owned());
+        Self { directory, options: medium }
+    }
+
+    /// Opens it once more, as another spooler would.
+    pub async fn open(&self) -> Arc<dyn Storage> {
+        let context = StorageContext { lease: Duration::from_secs(60), max_job_bytes: 1 << 20 };
+        open(&self.options, context).await.expect("the storage opens")
+    }
+
+    /// The same as a provider.
+    pub async fn provider(&self) -> Provider {
+        Provider::new("test".parse().expect("a name"), true, self.open().await)
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Ends a spooler's hold on the storage without letting it say goodbye.
+    pub fn kill(&self, storage: Arc<dyn Storage>) {
+        assert_eq!(Arc::strong_count(&storage), 1, "somebody else still uses it");
+        drop(storage);
+    }
+}
+
+/// The path of a file below the package.
+pub fn package_file(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}

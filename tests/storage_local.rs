@@ -1,0 +1,232 @@
+//! What is particular to local files: crashes between two renames, other writers, links, and other machines.
+
+mod common;
+
+use std::fs::{self, FileTimes};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use common::{TempStorage, backend, job_id};
+use qspool::job::{Document, DocumentId, JobId};
+use qspool::storage::{Claim, Place, Storage, StorageErrorKind};
+
+const TEXT: &str = r#"{"experiment_0": {}}"#;
+const DEAD: &str = "0123456789abcdef01234567";
+const RECORD: &str = r#"{"attempts": 1, "first_claimed": "2026-01-01T00:00:00Z"}"#;
+
+/// The folder that an instance leaves behind when its process is killed.
+fn dead_instance(base: &Path, mark: &str) -> PathBuf {
+    let folder = base.join("jobs/leases").join(DEAD);
+    fs::create_dir_all(folder.join("fermions")).expect("created");
+    fs::write(folder.join("alive"), mark).expect("written");
+    folder
+}
+
+fn here() -> String {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("Linux has one");
+    format!(r#"{{"boot": "{}", "host": "", "pid": 1, "lease_s": 60}}"#, boot.trim())
+}
+
+fn elsewhere() -> String {
+    r#"{"boot": "another", "host": "another.example", "pid": 1, "lease_s": 60}"#.to_owned()
+}
+
+fn write(path: PathBuf, text: &str) {
+    fs::create_dir_all(path.parent().expect("below the base")).expect("created");
+    fs::write(path, text).expect("written");
+}
+
+fn document_id(job: &JobId) -> DocumentId {
+    job.into()
+}
+
+/// Where the files of a job are, relative to the base, in order.
+fn files_of(base: &Path, job: &JobId) -> Vec<String> {
+    fn collect(folder: &Path, base: &Path, job: &JobId, found: &mut Vec<String>) {
+        for entry in fs::read_dir(folder).expect("listed") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                collect(&path, base, job, found);
+            } else if path.to_string_lossy().contains(job.as_str()) {
+                let relative = path.strip_prefix(base).expect("below the base");
+                found.push(relative.to_string_lossy().replace(job.as_str(), "ID"));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    collect(base, base, job, &mut found);
+    found.sort();
+    found
+}
+
+/// Leaves the files `left` (`DEAD` stands for the dead instance's folder, `ID` for the job), lets another spooler look
+/// after them, and compares where the job is then and with how many attempts it was taken over.
+async fn check_crash(left: &[&str], then: &[&str], taken_over: Option<u32>) {
+    let temp = TempStorage::local().await;
+    let base = temp.path();
+    dead_instance(base, &here());
+    let job = job_id(1);
+    for file in left {
+        let path = file.replace("DEAD", &format!("jobs/leases/{DEAD}/fermions")).replace("ID", job.as_str());
+        let is_job = path.ends_with(".job") || path.ends_with(".json");
+        write(base.join(path), if is_job { TEXT } else { RECORD });
+    }
+    let storage = temp.open().await;
+    let adopted = storage.adopt_orphans().await.expect("looked");
+    let outside: Vec<String> = files_of(base, &job).into_iter().filter(|file| !file.ends_with(".lease")).collect();
+    assert_eq!(outside, then, "left: {left:?}");
+    assert_eq!(adopted.first().map(|lease| lease.record.attempts), taken_over, "left: {left:?}");
+    assert!(!base.join("jobs/leases").join(DEAD).exists(), "the dead instance is cleared away: {left:?}");
+}
+
+#[tokio::test]
+async fn a_claim_or_a_return_cut_after_any_step_loses_nothing() {
+    const QUEUED: &str = "jobs/queued/fermions/ID.json";
+    const RUNNING: &str = "jobs/running/ID.json";
+    const RECORD: &str = "jobs/leases/ID.record";
+    // A claim.
+    check_crash(&[QUEUED], &[QUEUED], None).await;
+    check_crash(&["DEAD/ID.job"], &[QUEUED], None).await;
+    check_crash(&["DEAD/ID.job", "DEAD/ID.lease"], &[RECORD, QUEUED], None).await;
+    check_crash(&["DEAD/ID.lease", RUNNING], &[RUNNING], Some(2)).await;
+    // A claim of a job that had been put back before.
+    check_crash(&["DEAD/ID.job", RECORD], &[RECORD, QUEUED], None).await;
+    check_crash(&["DEAD/ID.lease", RUNNING, RECORD], &[RECORD, RUNNING], Some(2)).await;
+    // A return to the queue.
+    check_crash(&["DEAD/ID.job", "DEAD/ID.lease", RECORD], &[RECORD, QUEUED], None).await;
+    check_crash(&["DEAD/ID.job", "DEAD/ID.cancel", RECORD], &[RECORD, QUEUED], None).await;
+    check_crash(&[RECORD, QUEUED], &[RECORD, QUEUED], None).await;
+    // The end of a job.
+    check_crash(&["DEAD/ID.lease", "jobs/deleted/ID.json"], &["jobs/deleted/ID.json"], Some(2)).await;
+}
+
+#[tokio::test]
+async fn a_lease_emptied_by_a_power_failure_is_taken_over_all_the_same() {
+    let temp = TempStorage::local().await;
+    let folder = dead_instance(temp.path(), "");
+    write(folder.join(format!("fermions/{}.lease", job_id(1))), "");
+    let adopted = temp.open().await.adopt_orphans().await.expect("looked");
+    assert_eq!(adopted.len(), 1);
+    assert_eq!((&adopted[0].backend, adopted[0].record.attempts), (&backend(), 1));
+}
+
+#[tokio::test]
+async fn an_instance_of_another_machine_is_dead_when_it_has_been_silent_for_a_lease() {
+    let temp = TempStorage::local().await;
+    let folder = dead_instance(temp.path(), &elsewhere());
+    write(folder.join(format!("fermions/{}.lease", job_id(1))), RECORD);
+    let storage = temp.open().await;
+    assert_eq!(storage.adopt_orphans().await.expect("looked"), [], "it may live: its lock is not seen from here");
+    let long_ago = SystemTime::now() - Duration::from_secs(61);
+    let alive = fs::File::options().write(true).open(folder.join("alive")).expect("opened");
+    alive.set_times(FileTimes::new().set_modified(long_ago)).expect("set");
+    assert_eq!(storage.adopt_orphans().await.expect("looked").len(), 1);
+}
+
+#[tokio::test]
+async fn a_job_that_a_peer_still_writes_is_claimed_when_it_is_whole() {
+    let temp = TempStorage::local().await;
+    let storage = temp.open().await;
+    let job = job_id(1);
+    let path = temp.path().join(format!("jobs/queued/fermions/{job}.json"));
+    for half in ["", "{", r#"{"experiment_0": {"shots": 1"#, "[1]", "12"] {
+        write(path.clone(), half);
+        let claim = storage.claim(&backend(), &job).await.expect("an answer");
+        assert!(matches!(claim, Claim::Unsettled), "{half:?}: {claim:?}");
+    }
+    write(path, TEXT);
+    assert!(matches!(storage.claim(&backend(), &job).await.expect("an answer"), Claim::Won(_)));
+}
+
+#[tokio::test]
+async fn an_unreadable_job_that_nobody_writes_any_more_is_claimed() {
+    let temp = TempStorage::local().await;
+    let storage = temp.open().await;
+    let job = job_id(1);
+    let path = temp.path().join(format!("jobs/queued/fermions/{job}.json"));
+    write(path.clone(), "{");
+    let old = SystemTime::now() - Duration::from_secs(3);
+    let file = fs::File::options().write(true).open(path).expect("opened");
+    file.set_times(FileTimes::new().set_modified(old)).expect("set");
+    assert!(matches!(storage.claim(&backend(), &job).await.expect("an answer"), Claim::Won(_)));
+}
+
+#[tokio::test]
+async fn only_regular_files_named_for_an_id_are_jobs() {
+    let temp = TempStorage::local().await;
+    let queue = temp.path().join("jobs/queued/fermions");
+    write(queue.join("a1.json"), TEXT);
+    write(queue.join("not an id.json"), TEXT);
+    write(queue.join(".a2.json.7f-1.tmp"), TEXT);
+    write(queue.join("a3.txt"), TEXT);
+    write(queue.join("a4.json/a5.json"), TEXT);
+    symlink("/etc/hostname", queue.join("a6.json")).expect("linked");
+    let jobs = temp.open().await.list(Place::Queued(&backend())).await.expect("listed");
+    assert_eq!(jobs, ["a1".parse::<DocumentId>().expect("an id")]);
+}
+
+#[tokio::test]
+async fn no_link_leads_out_of_the_base_path() {
+    let outside = tempfile::tempdir().expect("a directory");
+    write(outside.path().join("a1.json"), TEXT);
+    let temp = TempStorage::local().await;
+    fs::create_dir_all(temp.path().join("results")).expect("created");
+    symlink(outside.path(), temp.path().join("results/fermions")).expect("linked");
+    write(temp.path().join("jobs/running/a0.json"), TEXT);
+    symlink(outside.path().join("a1.json"), temp.path().join("jobs/running/a1.json")).expect("linked");
+    let storage = temp.open().await;
+    let a1: DocumentId = "a1".parse().expect("an id");
+    let new: DocumentId = "a2".parse().expect("an id");
+    let results = Place::Results(&backend());
+    for refused in [
+        storage.get(results, &a1).await.err(),
+        storage.list(results).await.err(),
+        storage.upload(results, &new, &Document::from_text(TEXT)).await.err(),
+        storage.delete(results, &a1).await.err(),
+        storage.get(Place::Running, &a1).await.err(),
+    ] {
+        let error = refused.expect("a link leads outside");
+        assert_ne!(error.kind(), StorageErrorKind::NotFound, "{error}");
+    }
+    let left: Vec<_> =
+        fs::read_dir(outside.path()).expect("listed").map(|entry| entry.expect("one").file_name()).collect();
+    assert_eq!(left, ["a1.json"]);
+}
+
+#[tokio::test]
+async fn a_job_beyond_the_limit_is_not_read() {
+    let temp = TempStorage::local().await;
+    let job = job_id(1);
+    write(temp.path().join(format!("jobs/running/{job}.json")), &" ".repeat((1 << 20) + 1));
+    let error = temp.open().await.get(Place::Running, &document_id(&job)).await.expect_err("it is too large");
+    assert_eq!(error.kind(), StorageErrorKind::TooLarge);
+    assert!(error.to_string().contains("1048577") && error.to_string().contains("1048576"), "{error}");
+}
+
+#[tokio::test]
+async fn nothing_is_left_behind_by_a_spooler_that_ends_well() {
+    let temp = TempStorage::local().await;
+    let storage = temp.open().await;
+    let job = job_id(1);
+    write(temp.path().join(format!("jobs/queued/fermions/{job}.json")), TEXT);
+    let Claim::Won(lease) = storage.claim(&backend(), &job).await.expect("an answer") else { panic!("not won") };
+    storage.move_to(Place::Running, Place::Finished(&backend()), &document_id(&job)).await.expect("moved");
+    storage.release(&lease).await.expect("released");
+    drop(storage);
+    assert_eq!(files_of(temp.path(), &job), ["jobs/finished/fermions/ID.json"]);
+    assert_eq!(fs::read_dir(temp.path().join("jobs/leases")).expect("listed").count(), 0);
+}
+
+#[tokio::test]
+async fn the_storage_goes_on_when_somebody_clears_the_leases_by_hand() {
+    let temp = TempStorage::local().await;
+    let storage = temp.open().await;
+    for number in 0..2 {
+        let job = job_id(number);
+        write(temp.path().join(format!("jobs/queued/fermions/{job}.json")), TEXT);
+        let claim = storage.claim(&backend(), &job).await.expect("an answer");
+        assert!(matches!(claim, Claim::Won(_)), "{claim:?}");
+        fs::remove_dir_all(temp.path().join("jobs/leases")).expect("cleared");
+    }
+}
