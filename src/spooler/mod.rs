@@ -1,1 +1,5 @@
 //! To be written.
+
+mod options;
+
+pub use options::SpoolerOptions;
