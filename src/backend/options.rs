@@ -13,12 +13,12 @@ use crate::job::{BackendName, NameError, StorageName};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BackendOptions {
-    /// The schema that the backend follows: a name, or a file if it has a `/` or ends with `.json`. Without it, the
-    /// schema that has the backend's own name.
+    /// The schema that the backend follows: a name, or a file if it has a `/` or a `.` in it. Without it, the schema
+    /// that has the backend's own name.
     #[schemars(with = "Option<String>", extend("format" = "name-or-path"), example = &"fermions")]
     pub schema: Option<SchemaSource>,
     /// The names of the storages that hold jobs for the backend. Without it, all storages.
-    #[schemars(with = "Option<Vec<String>>", length(min = 1), example = ["local"])]
+    #[schemars(with = "Option<Vec<String>>", length(min = 1), extend("uniqueItems" = true), example = ["local"])]
     pub storage: Option<Vec<StorageName>>,
     /// How many jobs of the backend run at the same time.
     #[schemars(range(min = 1, max = 1024))]
@@ -44,8 +44,7 @@ impl FromStr for SchemaSource {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let is_file = text.contains('/') || text.ends_with(".json");
-        if is_file { Ok(Self::File(text.into())) } else { text.parse().map(Self::Name) }
+        if text.contains(['/', '.']) { Ok(Self::File(text.into())) } else { text.parse().map(Self::Name) }
     }
 }
 

@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SpoolerOptions {
-    /// How long a claimed job stays claimed without a sign of life of its spooler, in seconds; then another may take
-    /// it.
+    /// How long a job stays claimed without a sign of life of its spooler, in seconds; then another may take it.
     #[schemars(range(min = 1, max = 3600))]
     pub lease_s: u32,
     /// How long a stopping spooler lets running jobs go on before it puts them back into their queues, in seconds.
