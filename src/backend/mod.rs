@@ -1,5 +1,11 @@
-//! To be written.
+//! What runs a job: a name, a schema, and a simulator or, later, a driver behind them.
 
+mod open;
 mod options;
+mod run;
+mod schemas;
 
+pub use open::BackendError;
 pub use options::{BackendOptions, SchemaSource};
+pub use run::{Backend, Prepared, RunError};
+pub use schemas::{SchemaOrigin, SchemaSet, SchemaSetError};

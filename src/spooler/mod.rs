@@ -1,5 +1,23 @@
-//! To be written.
+//! The loop: takes jobs out of queues, has them run, publishes their outcomes, and loses none.
+//!
+//! Only this room moves a job. Every claimed job is a task of its own that brings the job to its end, whatever happens:
+//!
+//! ```text
+//! queued → claim → read → validate → run → store result → move → write status → release
+//! ```
 
+mod cancel;
+mod feeder;
+mod keeper;
 mod options;
+mod publish;
+mod rescue;
+mod retry;
+mod run;
+#[expect(clippy::module_inception, reason = "the type that gives the room its name")]
+mod spooler;
+mod work;
 
+pub use cancel::{Cancellation, cancel};
 pub use options::SpoolerOptions;
+pub use spooler::{Plan, ServedBackend, Source, Spooler};
