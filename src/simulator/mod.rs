@@ -1,1 +1,33 @@
-//! To be written.
+//! The four simulators: programs in, shots out. No clock, no files, no randomness but what is handed in.
+//!
+//! A file per simulator says what acts; the other files are the kernels, which say how. `docs/backends.md` shows how to
+//! add one.
+
+mod chebyshev;
+mod double;
+mod eigen;
+mod error;
+mod fermi;
+mod fermions;
+mod hamiltonian;
+mod instruction;
+mod multiqudit;
+mod propagator;
+mod random;
+mod register;
+mod registry;
+mod rydberg;
+mod sampling;
+mod singlequdit;
+mod spin;
+mod symmetric;
+
+pub use double::Double;
+pub use eigen::Eigenbasis;
+pub use error::{Problem, SimulationError};
+pub use instruction::Step;
+pub use random::{ShotRandom, Uniform};
+pub use register::{Register, Shape};
+pub use registry::{SIMULATORS, Simulator, simulator};
+pub use sampling::Prepared;
+pub use spin::evolve_wire;

@@ -19,8 +19,17 @@ impl Outcome {
         Self { shots: Vec::with_capacity(shots), ..Self::default() }
     }
 
-    /// Bytes that the shots themselves take, for whoever has to know the need before the run.
-    pub const BYTES_PER_SHOT: u64 = size_of::<u32>() as u64;
+    /// Bytes that an outcome of `shots` takes at most, for whoever has to know the need before the run.
+    ///
+    /// A shot has one of `rows` different rows of `values` integers.
+    pub fn bytes(shots: u32, rows: u64, values: u64) -> u64 {
+        // Each row is kept in the list and in the index, both of which may have room for twice as many and are copied
+        // when they grow.
+        const PER_ROW: u64 = 192;
+        let rows = rows.min(u64::from(shots));
+        let per_row = values.saturating_mul(2 * size_of::<i64>() as u64).saturating_add(PER_ROW);
+        u64::from(shots) * size_of::<u32>() as u64 + rows.saturating_mul(per_row).saturating_add(256)
+    }
 
     /// Appends one shot: one integer per measured wire, in the order of the `measure` instructions.
     pub fn push(&mut self, row: &[i64]) {

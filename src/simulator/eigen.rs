@@ -1,0 +1,247 @@
+//! Evolution under a small real symmetric matrix: `exp(-i θ H)` from the eigenvalues and eigenvectors of `H`.
+
+use nalgebra::{DMatrix, DMatrixView};
+use num_complex::Complex64;
+use qspool_driver::StopFlag;
+
+use super::double::Double;
+use super::error::SimulationError;
+use super::register::filled;
+use super::symmetric;
+
+/// The eigenvalues and the orthonormal eigenvectors of a real symmetric matrix.
+///
+/// The eigenvalues are Rayleigh quotients in [`Double`] precision, so a phase `θ λ` is good to the error of the
+/// eigenvectors alone, which enters squared. An f64 eigenvalue would be off by `ε‖H‖`.
+#[derive(Debug, Clone)]
+pub struct Eigenbasis {
+    values: Vec<Double>,
+    /// Eigenvector `j` at `j·dim..(j+1)·dim`.
+    vectors: Vec<f64>,
+}
+
+/// How many vectors are multiplied by the matrix of eigenvectors in one go.
+const BATCH: usize = 64;
+
+/// What the matrix product packs its operands into, at most.
+const PRODUCT_BYTES: u64 = 4 << 20;
+
+impl Eigenbasis {
+    /// Diagonalises the matrix with this diagonal and these elements next to it (one less).
+    ///
+    /// `O(dim³)`, [`solver_bytes`](Self::solver_bytes) of memory. Source: implicit QL, [`symmetric::tridiagonal_ql`].
+    ///
+    /// # Panics
+    /// If there is not one element less than on the diagonal: a defect of the caller.
+    pub fn tridiagonal(diagonal: &[Double], beside: &[Double], stop: &StopFlag) -> Result<Self, SimulationError> {
+        let dim = diagonal.len();
+        assert_eq!(beside.len() + 1, dim.max(1), "one element between two neighbours on the diagonal");
+        let mut vectors = filled(0.0, dim * dim)?;
+        vectors.iter_mut().step_by(dim + 1).for_each(|element| *element = 1.0);
+        let values: Vec<f64> = diagonal.iter().map(|element| element.value()).collect();
+        let rest: Vec<f64> = beside.iter().map(|element| element.value()).collect();
+        Self::finish(values, rest, vectors, stop, |row, act| {
+            act(row, diagonal[row]);
+            if row > 0 {
+                act(row - 1, beside[row - 1]);
+            }
+            if row + 1 < dim {
+                act(row + 1, beside[row]);
+            }
+        })
+    }
+
+    /// Diagonalises the matrix whose non-zero elements in a row `elements(row, act)` hands to `act(column, element)`.
+    ///
+    /// `O(dim³)`, [`solver_bytes`](Self::solver_bytes) of memory.
+    pub(crate) fn dense(
+        dim: usize,
+        elements: impl Fn(usize, &mut dyn FnMut(usize, Double)),
+        stop: &StopFlag,
+    ) -> Result<Self, SimulationError> {
+        let mut matrix = filled(0.0, dim * dim)?;
+        for (row, target) in matrix.chunks_exact_mut(dim.max(1)).enumerate() {
+            elements(row, &mut |column, element| target[column] += element.value());
+        }
+        let (values, rest) = symmetric::to_tridiagonal(&mut matrix, dim, stop)?;
+        Self::finish(values, rest, matrix, stop, elements)
+    }
+
+    fn finish(
+        mut values: Vec<f64>,
+        rest: Vec<f64>,
+        mut vectors: Vec<f64>,
+        stop: &StopFlag,
+        elements: impl Fn(usize, &mut dyn FnMut(usize, Double)),
+    ) -> Result<Self, SimulationError> {
+        symmetric::tridiagonal_ql(&mut values, rest, &mut vectors, stop)?;
+        let dim = values.len();
+        let mut refined = Vec::with_capacity(dim);
+        for (value, vector) in values.into_iter().zip(vectors.chunks_exact(dim.max(1))) {
+            stop.check()?;
+            refined.push(rayleigh_quotient(value, vector, &elements));
+        }
+        Ok(Self { values: refined, vectors })
+    }
+
+    /// The eigenvalues, in no particular order.
+    pub fn values(&self) -> &[Double] {
+        &self.values
+    }
+
+    /// Replaces each eigenvalue by what `exact` makes of it, where the spectrum is known.
+    #[must_use]
+    pub(crate) fn with_values(mut self, exact: impl Fn(f64) -> f64) -> Self {
+        self.values.iter_mut().for_each(|value| *value = Double::from(exact(value.value())));
+        self
+    }
+
+    /// Applies `exp(-i·angle·H)` to `lines` vectors of amplitudes, in place; the norm holds to 1e-14.
+    ///
+    /// Element `j` of vector `line` lies at `amplitudes[position(line, j)]`. `4 dim²` multiplications per vector,
+    /// [`work_bytes`](Self::work_bytes) of memory.
+    pub fn evolve(
+        &self,
+        angle: f64,
+        amplitudes: &mut [Complex64],
+        lines: usize,
+        position: impl Fn(usize, usize) -> usize,
+        stop: &StopFlag,
+    ) -> Result<(), SimulationError> {
+        let dim = self.values.len();
+        let phases: Vec<Complex64> = self.values.iter().map(|&value| (value * angle).phase()).collect();
+        // Read by columns, the list holds one eigenvector per column.
+        let vectors = DMatrixView::from_slice(&self.vectors, dim, dim);
+        for first in (0..lines).step_by(BATCH) {
+            stop.check()?;
+            let batch = first..lines.min(first + BATCH);
+            // Real parts in even rows, imaginary parts in odd ones.
+            let mut given = DMatrix::zeros(2 * batch.len(), dim);
+            for j in 0..dim {
+                for (row, line) in batch.clone().enumerate() {
+                    let amplitude = amplitudes[position(line, j)];
+                    given[(2 * row, j)] = amplitude.re;
+                    given[(2 * row + 1, j)] = amplitude.im;
+                }
+            }
+            let in_eigenbasis = given * vectors;
+            let mut turned = DMatrix::zeros(dim, 2 * batch.len());
+            for row in 0..batch.len() {
+                for (j, phase) in phases.iter().enumerate() {
+                    let given = Complex64::new(in_eigenbasis[(2 * row, j)], in_eigenbasis[(2 * row + 1, j)]);
+                    let amplitude = given * phase;
+                    turned[(j, 2 * row)] = amplitude.re;
+                    turned[(j, 2 * row + 1)] = amplitude.im;
+                }
+            }
+            let result = vectors * turned;
+            for (column, line) in batch.enumerate() {
+                for j in 0..dim {
+                    amplitudes[position(line, j)] = Complex64::new(result[(j, 2 * column)], result[(j, 2 * column + 1)]);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes that the eigenvectors and eigenvalues of a matrix with `dim` rows take.
+    pub fn bytes(dim: u64) -> u64 {
+        dim.saturating_mul(dim).saturating_mul(8).saturating_add(dim.saturating_mul(16))
+    }
+
+    /// Bytes that diagonalisation takes at its peak, with the result.
+    pub fn solver_bytes(dim: u64) -> u64 {
+        Self::bytes(dim).saturating_add(dim.saturating_mul(96))
+    }
+
+    /// Bytes that [`evolve`](Self::evolve) takes for `lines` vectors of `dim` elements.
+    pub fn work_bytes(dim: u64, lines: u64) -> u64 {
+        let columns = 2 * lines.min(BATCH as u64);
+        dim.saturating_mul(3 * 8 * columns + 16).saturating_add(PRODUCT_BYTES)
+    }
+}
+
+/// The eigenvalue that belongs to `vector`, near `value`: `λ + v·(H - λ)v / v·v`.
+///
+/// The residual is summed in [`Double`] precision, since its terms cancel.
+fn rayleigh_quotient(
+    value: f64,
+    vector: &[f64],
+    elements: impl Fn(usize, &mut dyn FnMut(usize, Double)),
+) -> Double {
+    let mut correction = 0.0;
+    let mut norm = 0.0;
+    for (row, &component) in vector.iter().enumerate() {
+        let mut residual = -Double::product(value, component);
+        elements(row, &mut |column, element| residual = residual + element * vector[column]);
+        correction += component * residual.value();
+        norm += component * component;
+    }
+    Double::sum(value, correction / norm)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stop() -> StopFlag {
+        StopFlag::default()
+    }
+
+    fn double(values: &[f64]) -> Vec<Double> {
+        values.iter().copied().map(Double::from).collect()
+    }
+
+    #[test]
+    fn a_chain_has_its_known_eigenvalues() {
+        // The chain with ones beside a zero diagonal: 2 cos(π j / (dim + 1)).
+        for dim in [1_usize, 2, 3, 10, 101] {
+            let basis = Eigenbasis::tridiagonal(&double(&vec![0.0; dim]), &double(&vec![1.0; dim - 1]), &stop());
+            let mut found: Vec<f64> = basis.expect("converges").values().iter().map(|value| value.value()).collect();
+            found.sort_by(f64::total_cmp);
+            for (j, value) in found.iter().enumerate() {
+                let angle = std::f64::consts::PI * ((dim - j) as f64) / ((dim + 1) as f64);
+                assert!((value - 2.0 * angle.cos()).abs() < 1e-14, "{dim}, {j}: {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn dense_and_tridiagonal_agree_on_one_matrix() {
+        let (diagonal, beside) = (double(&[3.0, -1.0, 2.0, 0.5]), double(&[1.0, 0.0, -2.0]));
+        let element = |row: usize, act: &mut dyn FnMut(usize, Double)| {
+            act(row, diagonal[row]);
+            if row > 0 {
+                act(row - 1, beside[row - 1]);
+            }
+            if row < 3 {
+                act(row + 1, beside[row]);
+            }
+        };
+        let start = [1.0, 2.0, -1.0, 0.5].map(|re| Complex64::new(re, 1.0));
+        let mut results = Vec::new();
+        for basis in
+            [Eigenbasis::tridiagonal(&diagonal, &beside, &stop()), Eigenbasis::dense(4, element, &stop())]
+        {
+            let mut psi = start;
+            basis.expect("converges").evolve(1.3, &mut psi, 1, |_, j| j, &stop()).expect("not stopped");
+            results.push(psi);
+        }
+        let distance: f64 = results[0].iter().zip(&results[1]).map(|(a, b)| (a - b).norm()).sum();
+        assert!(distance < 1e-14, "{results:?}");
+    }
+
+    #[test]
+    fn a_matrix_that_is_not_finite_is_an_error() {
+        let result = Eigenbasis::tridiagonal(&double(&[f64::NAN; 3]), &double(&[1.0; 2]), &stop());
+        assert!(matches!(result, Err(SimulationError::NotConverged { states: 3 })));
+    }
+
+    #[test]
+    fn a_raised_flag_ends_the_work() {
+        let stop = stop();
+        stop.raise();
+        let result = Eigenbasis::tridiagonal(&double(&[0.0; 9]), &double(&[1.0; 8]), &stop);
+        assert!(matches!(result, Err(SimulationError::Stopped)));
+    }
+}

@@ -1,0 +1,278 @@
+//! The Hamiltonian that acts on a whole register of spins, and what can be said about it without building it.
+
+use std::ops::RangeInclusive;
+
+use num_complex::Complex64;
+use qspool_driver::StopFlag;
+
+use super::double::Double;
+use super::error::SimulationError;
+use super::propagator;
+use super::register::{Register, Shape, filled, float};
+use super::spin::{SpinGates, ladder, level_energy, magnetic_number};
+
+/// `H = Σ_w (ω Lx_w + δ Lz_w + χ Lz²_w) + Σ_pairs V q_a q_b + J Σ_w (L+_w L-_{w+1} + h.c.)`, an open chain.
+///
+/// All elements are real: a diagonal, `Lx` from level to level of one wire, and hops between neighbours.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SpinHamiltonian {
+    /// ω.
+    pub(crate) drive: f64,
+    /// δ.
+    pub(crate) detuning: f64,
+    /// χ.
+    pub(crate) twist: f64,
+    /// The pairs with their V.
+    pub(crate) couplings: Vec<Coupling>,
+    /// J.
+    pub(crate) hop: f64,
+}
+
+/// The interaction `V q_a q_b` of two different wires.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Coupling {
+    pub(crate) wires: [usize; 2],
+    pub(crate) strength: f64,
+    pub(crate) charge: Charge,
+}
+
+/// The `q` of a [`Coupling`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Charge {
+    /// `m`, the eigenvalue of `Lz`.
+    Magnetic,
+    /// The level: 1 where a qubit is excited.
+    Level,
+}
+
+impl Charge {
+    fn of(self, dim: usize, level: usize) -> f64 {
+        match self {
+            Self::Magnetic => magnetic_number(dim, level),
+            Self::Level => float(level),
+        }
+    }
+}
+
+impl Coupling {
+    /// `V q_a q_b` at two levels.
+    fn energy(&self, shape: &Shape, [a, b]: [usize; 2]) -> Double {
+        let [dim_a, dim_b] = self.wires.map(|wire| shape.dims()[wire]);
+        Double::product(self.strength, self.charge.of(dim_a, a) * self.charge.of(dim_b, b))
+    }
+
+    /// The smallest and the largest energy: at the ends of the levels, since it is linear in both.
+    fn range(&self, shape: &Shape) -> RangeInclusive<f64> {
+        let [last_a, last_b] = self.wires.map(|wire| shape.dims()[wire] - 1);
+        let corners = [[0, 0], [0, last_b], [last_a, 0], [last_a, last_b]];
+        let energies = corners.map(|levels| self.energy(shape, levels).value());
+        energies.into_iter().fold(f64::INFINITY, f64::min)..=energies.into_iter().fold(f64::NEG_INFINITY, f64::max)
+    }
+}
+
+impl SpinHamiltonian {
+    /// Applies `exp(-iH)` to the register, each part by the cheapest way that is exact.
+    pub(crate) fn evolve(
+        &self,
+        register: &mut Register,
+        gates: &mut SpinGates,
+        stop: &StopFlag,
+    ) -> Result<(), SimulationError> {
+        let has_hop = self.hops(register.shape());
+        if has_hop || (self.drive != 0.0 && self.has_couplings()) {
+            return propagator::evolve(self, register, stop);
+        }
+        // Either all wires are on their own, or all terms are diagonal: every term commutes with the others.
+        for wire in 0..register.shape().num_wires() {
+            gates.twist(register, wire, [self.drive, self.detuning, self.twist], stop)?;
+        }
+        for coupling in self.couplings.iter().filter(|coupling| coupling.strength != 0.0) {
+            stop.check()?;
+            let shape = register.shape().clone();
+            register.phase_pair(coupling.wires, |a, b| coupling.energy(&shape, [a, b]));
+        }
+        Ok(())
+    }
+
+    /// Bytes that [`evolve`](Self::evolve) takes beside the state.
+    pub(crate) fn bytes(&self, shape: &Shape) -> u64 {
+        if self.hops(shape) || (self.drive != 0.0 && self.has_couplings()) {
+            return propagator::bytes(self, shape);
+        }
+        let table = |coupling: &Coupling| 16 * coupling.wires.iter().map(|&wire| shape.dims()[wire] as u64).product::<u64>();
+        SpinGates::wire_bytes(shape) + self.couplings.iter().map(table).max().unwrap_or(0)
+    }
+
+    fn hops(&self, shape: &Shape) -> bool {
+        self.hop != 0.0 && shape.num_wires() > 1
+    }
+
+    fn has_couplings(&self) -> bool {
+        self.couplings.iter().any(|coupling| coupling.strength != 0.0)
+    }
+
+    /// Whether the sum of all levels is conserved.
+    pub(crate) fn conserves_levels(&self) -> bool {
+        self.drive == 0.0
+    }
+
+    /// The number of elements in a row, at most.
+    pub(crate) fn terms(&self, shape: &Shape) -> usize {
+        let ladders = if self.drive == 0.0 { 0 } else { 2 * shape.num_wires() };
+        let hops = if self.hops(shape) { 2 * (shape.num_wires() - 1) } else { 0 };
+        1 + ladders + hops
+    }
+
+    /// The diagonal: one energy per state, `16` bytes each.
+    pub(crate) fn diagonal(&self, shape: &Shape) -> Result<Vec<Double>, SimulationError> {
+        let mut diagonal = filled(Double::default(), shape.states())?;
+        for (wire, &dim) in shape.dims().iter().enumerate() {
+            let energy: Vec<Double> =
+                (0..dim).map(|level| level_energy(dim, level, self.detuning, self.twist)).collect();
+            shape.runs(&mut diagonal, wire, |level, run| add(run, energy[level]));
+        }
+        for coupling in &self.couplings {
+            let [a, b] = coupling.wires;
+            let order = |[slow, fast]: [usize; 2]| if a < b { [slow, fast] } else { [fast, slow] };
+            shape.pair_runs(&mut diagonal, [a.min(b), a.max(b)], |levels, run| {
+                add(run, coupling.energy(shape, order(levels)));
+            });
+        }
+        Ok(diagonal)
+    }
+
+    /// Hands the elements beside the diagonal in row `index` to `act(column, element)`.
+    pub(crate) fn beside_diagonal(&self, shape: &Shape, elements: &Elements, index: usize, act: &mut dyn FnMut(usize, Double)) {
+        let level = |wire: usize| shape.level(index, wire);
+        if self.drive != 0.0 {
+            for wire in 0..shape.num_wires() {
+                let (k, stride, ladder) = (level(wire), shape.stride(wire), &elements.drives[wire]);
+                if k > 0 {
+                    act(index - stride, ladder[k - 1]);
+                }
+                if k < ladder.len() {
+                    act(index + stride, ladder[k]);
+                }
+            }
+        }
+        if self.hop != 0.0 {
+            for (wire, [up, down]) in elements.hops.iter().enumerate() {
+                let (k, next) = (level(wire), level(wire + 1));
+                let step = shape.stride(wire) - shape.stride(wire + 1);
+                if k > 0 && next < down.len() {
+                    act(index - step, up[k - 1] * down[next]);
+                }
+                if k < up.len() && next > 0 {
+                    act(index + step, up[k] * down[next - 1]);
+                }
+            }
+        }
+    }
+
+    /// The elements that [`beside_diagonal`](Self::beside_diagonal) and [`add_beside`](Self::add_beside) look up.
+    pub(crate) fn elements(&self, shape: &Shape) -> Elements {
+        let ladders: Vec<Vec<Double>> = shape.dims().iter().map(|&dim| ladder(dim)).collect();
+        let scaled = |ladder: &[Double], factor: f64| ladder.iter().map(|&element| element * factor).collect();
+        Elements {
+            drives: ladders.iter().map(|ladder| scaled(ladder, self.drive)).collect(),
+            // L± is twice Lx between two levels.
+            hops: ladders.windows(2).map(|pair| [scaled(&pair[0], 4.0 * self.hop), pair[1].clone()]).collect(),
+        }
+    }
+
+    /// `result += scale · (H - diagonal) · psi`. `O(terms)` per state, no allocation.
+    pub(crate) fn add_beside(
+        &self,
+        shape: &Shape,
+        elements: &Elements,
+        scale: f64,
+        psi: &[Complex64],
+        result: &mut [Complex64],
+    ) {
+        if self.drive != 0.0 {
+            for (wire, ladder) in elements.drives.iter().enumerate() {
+                let stride = shape.stride(wire);
+                let block = stride * shape.dims()[wire];
+                for (psi, result) in psi.chunks_exact(block).zip(result.chunks_exact_mut(block)) {
+                    for (level, element) in ladder.iter().enumerate() {
+                        couple(psi, result, [level * stride, (level + 1) * stride], stride, scale * element.value());
+                    }
+                }
+            }
+        }
+        if self.hop != 0.0 {
+            for (wire, [up, down]) in elements.hops.iter().enumerate() {
+                let (slow, fast) = (shape.stride(wire), shape.stride(wire + 1));
+                let block = slow * shape.dims()[wire];
+                for (psi, result) in psi.chunks_exact(block).zip(result.chunks_exact_mut(block)) {
+                    for (level, from) in up.iter().enumerate() {
+                        for (next, to) in down.iter().enumerate() {
+                            let starts = [(level + 1) * slow + next * fast, level * slow + (next + 1) * fast];
+                            couple(psi, result, starts, fast, scale * from.value() * to.value());
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The smallest and the largest eigenvalue that the terms allow on their own: the spectrum lies within.
+    ///
+    /// `diagonal` is the range of the diagonal, where it is known; without it the ranges of its terms are added.
+    pub(crate) fn spectrum(&self, shape: &Shape, diagonal: Option<[f64; 2]>) -> [f64; 2] {
+        let [mut lowest, mut highest] = diagonal.unwrap_or_else(|| self.diagonal_range(shape));
+        let mut widen = |by: f64| (lowest, highest) = (lowest - by, highest + by);
+        for &dim in shape.dims() {
+            widen(self.drive.abs() * 0.5 * float(dim - 1));
+        }
+        if self.hops(shape) {
+            for pair in shape.dims().windows(2) {
+                // Two elements in a row, each at most the product of the largest elements of L+ and L-.
+                widen(2.0 * self.hop.abs() * 0.25 * float(pair[0]) * float(pair[1]));
+            }
+        }
+        [lowest, highest]
+    }
+
+    fn diagonal_range(&self, shape: &Shape) -> [f64; 2] {
+        let mut range = [0.0, 0.0];
+        for &dim in shape.dims() {
+            let edge = 0.5 * float(dim - 1);
+            let (linear, square) = (self.detuning.abs() * edge, self.twist * edge * edge);
+            range[0] += square.min(0.0) - linear;
+            range[1] += square.max(0.0) + linear;
+        }
+        for coupling in &self.couplings {
+            let energies = coupling.range(shape);
+            range[0] += energies.start();
+            range[1] += energies.end();
+        }
+        range
+    }
+}
+
+/// The elements of the ladders: of `ω Lx` per wire, and of `J L+` and `L-` per pair of neighbours.
+#[derive(Debug)]
+pub(crate) struct Elements {
+    drives: Vec<Vec<Double>>,
+    hops: Vec<[Vec<Double>; 2]>,
+}
+
+fn add(run: &mut [Double], energy: Double) {
+    run.iter_mut().for_each(|element| *element = *element + energy);
+}
+
+/// Adds `element` times the `len` amplitudes from each of the two `starts` on to those from the other on.
+fn couple(psi: &[Complex64], result: &mut [Complex64], starts: [usize; 2], len: usize, element: f64) {
+    for [from, to] in [[starts[0], starts[1]], [starts[1], starts[0]]] {
+        let sources = &psi[from..from + len];
+        for (target, source) in result[to..to + len].iter_mut().zip(sources) {
+            *target += source * element;
+        }
+    }
+}
+
+/// The pairs of neighbours in an open chain of `num_wires`.
+pub(crate) fn neighbours(num_wires: usize) -> impl Iterator<Item = [usize; 2]> {
+    (1..num_wires).map(|wire| [wire - 1, wire])
+}

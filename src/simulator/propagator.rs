@@ -1,0 +1,126 @@
+//! `exp(-iH)` on a whole register, for a Hamiltonian that does not fall into gates.
+//!
+//! Two ways, chosen by their estimated cost: diagonalisation, whose cost does not depend on the parameters, in blocks
+//! where the sum of the levels is conserved; and a Chebyshev series, whose cost grows with the width of the spectrum.
+
+use qspool_driver::StopFlag;
+
+use super::chebyshev;
+use super::double::Double;
+use super::eigen::Eigenbasis;
+use super::error::SimulationError;
+use super::hamiltonian::SpinHamiltonian;
+use super::register::{Register, Shape, filled, float};
+
+/// More operations than this are refused: at some 10^9 in a second they take hours.
+const MAX_OPERATIONS: f64 = 2e13;
+
+/// Operations of the diagonalisation of a matrix, per cube of its rows.
+const DIAGONALISATION: f64 = 12.0;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Way {
+    Diagonalisation,
+    Series,
+}
+
+/// Applies `exp(-iH)` to the register. The error is about `ε‖H‖`, or 1e-13 if that is more.
+pub(crate) fn evolve(
+    hamiltonian: &SpinHamiltonian,
+    register: &mut Register,
+    stop: &StopFlag,
+) -> Result<(), SimulationError> {
+    let (way, operations) = cheapest(hamiltonian, register.shape());
+    if !(operations <= MAX_OPERATIONS) {
+        let states = register.shape().states() as u64;
+        return Err(SimulationError::TooLong { states, operations, allowed: MAX_OPERATIONS });
+    }
+    match way {
+        Way::Diagonalisation => diagonalise(hamiltonian, register, stop),
+        Way::Series => chebyshev::evolve(hamiltonian, register, stop),
+    }
+}
+
+/// Bytes that [`evolve`] takes beside the state.
+pub(crate) fn bytes(hamiltonian: &SpinHamiltonian, shape: &Shape) -> u64 {
+    let states = shape.states() as u64;
+    let elements = shape.dims().iter().map(|&dim| dim as u64).sum::<u64>().saturating_mul(96);
+    let work = match cheapest(hamiltonian, shape).0 {
+        Way::Diagonalisation => {
+            let rows = largest_block(hamiltonian, shape) as u64;
+            // The diagonal, the order of the states and its inverse.
+            let tables = states.saturating_mul(16 + 8 + 8);
+            Eigenbasis::solver_bytes(rows).saturating_add(Eigenbasis::work_bytes(rows, 1)).saturating_add(tables)
+        }
+        Way::Series => chebyshev::bytes(states),
+    };
+    work.saturating_add(elements).saturating_add(1024)
+}
+
+/// The cheaper way, and the operations that it takes.
+fn cheapest(hamiltonian: &SpinHamiltonian, shape: &Shape) -> (Way, f64) {
+    let states = float(shape.states());
+    let rows = float(largest_block(hamiltonian, shape));
+    let diagonalisation = DIAGONALISATION * rows * rows * states;
+    let [lowest, highest] = hamiltonian.spectrum(shape, None);
+    let per_product = 4.0 * states * float(2 + hamiltonian.terms(shape));
+    let series = per_product * chebyshev::products(0.5 * (highest - lowest));
+    if diagonalisation <= series { (Way::Diagonalisation, diagonalisation) } else { (Way::Series, series) }
+}
+
+/// The rows of the largest block, at most: in a block the other wires fix the level of the largest.
+fn largest_block(hamiltonian: &SpinHamiltonian, shape: &Shape) -> usize {
+    let largest = if hamiltonian.conserves_levels() { shape.dims().iter().copied().max().unwrap_or(1) } else { 1 };
+    shape.states() / largest
+}
+
+fn diagonalise(hamiltonian: &SpinHamiltonian, register: &mut Register, stop: &StopFlag) -> Result<(), SimulationError> {
+    let (shape, psi) = register.parts_mut();
+    let diagonal = hamiltonian.diagonal(shape)?;
+    let elements = hamiltonian.elements(shape);
+    let Blocks { order, sizes } = blocks(hamiltonian, shape)?;
+    let mut rank = filled(0, order.len())?;
+    let mut first = 0;
+    for size in sizes {
+        let members = &order[first..first + size];
+        members.iter().enumerate().for_each(|(row, &index)| rank[index] = row);
+        let in_row = |row: usize, act: &mut dyn FnMut(usize, Double)| {
+            let index = members[row];
+            act(row, diagonal[index]);
+            hamiltonian.beside_diagonal(shape, &elements, index, &mut |column, element| act(rank[column], element));
+        };
+        let basis = Eigenbasis::dense(size, in_row, stop)?;
+        basis.evolve(1.0, psi, 1, |_, row| members[row], stop)?;
+        first += size;
+    }
+    Ok(())
+}
+
+/// The states in the order of the blocks, and the size of each block.
+struct Blocks {
+    order: Vec<usize>,
+    sizes: Vec<usize>,
+}
+
+/// Sorts the states by the sum of their levels, if it is conserved.
+fn blocks(hamiltonian: &SpinHamiltonian, shape: &Shape) -> Result<Blocks, SimulationError> {
+    let states = shape.states();
+    let mut order = filled(0, states)?;
+    if !hamiltonian.conserves_levels() {
+        order.iter_mut().enumerate().for_each(|(index, place)| *place = index);
+        return Ok(Blocks { order, sizes: vec![states] });
+    }
+    let mut sums = filled(0, states)?;
+    for wire in 0..shape.num_wires() {
+        shape.runs(&mut sums, wire, |level, run| run.iter_mut().for_each(|sum| *sum += level));
+    }
+    let last = shape.dims().iter().map(|dim| dim - 1).sum::<usize>();
+    let mut sizes = vec![0; last + 1];
+    sums.iter().for_each(|&sum| sizes[sum] += 1);
+    let mut next: Vec<usize> = sizes.iter().scan(0, |first, size| Some(std::mem::replace(first, *first + size))).collect();
+    for (index, &sum) in sums.iter().enumerate() {
+        order[next[sum]] = index;
+        next[sum] += 1;
+    }
+    Ok(Blocks { order, sizes })
+}

@@ -1,0 +1,62 @@
+//! Rydberg atoms in a row: `rlx`, `rlz`, `rydberg_block`, `rydberg_full` on qubits.
+
+use qspool_driver::{Program, StopFlag};
+
+use super::error::SimulationError;
+use super::hamiltonian::{Charge, Coupling, SpinHamiltonian};
+use super::instruction::Step;
+use super::register::{Shape, float};
+use super::registry::{Simulator, prepare_in_order};
+use super::sampling::Prepared;
+use super::spin::SpinGates;
+
+/// The simulator of one qubit per wire; level 1 is the excited state.
+pub(super) struct Rydberg;
+
+impl Simulator for Rydberg {
+    fn shape(&self, program: &Program) -> Result<Shape, SimulationError> {
+        Shape::new((0..program.num_wires).map(|_| 2))
+    }
+
+    fn gate_bytes(&self, program: &Program, shape: &Shape) -> u64 {
+        let global = Step::all(program).filter_map(|step| hamiltonian(step, shape.num_wires()).ok().flatten());
+        global.map(|hamiltonian| hamiltonian.bytes(shape)).max().unwrap_or(0).saturating_add(8192)
+    }
+
+    fn prepare(&self, program: &Program, stop: &StopFlag) -> Result<Prepared, SimulationError> {
+        let mut gates = SpinGates::default();
+        prepare_in_order(program, self.shape(program)?, stop, |step, register| {
+            let num_wires = register.shape().num_wires();
+            if let Some(hamiltonian) = hamiltonian(step, num_wires)? {
+                return hamiltonian.evolve(register, &mut gates, stop);
+            }
+            let terms = match step.name() {
+                "rlx" => step.params().map(|[omega]| [omega, 0.0, 0.0]),
+                "rlz" => step.params().map(|[delta]| [0.0, delta, 0.0]),
+                _ => Err(step.unknown(&["rlx", "rlz", "rydberg_block", "rydberg_full", "barrier", "measure"])),
+            };
+            let [wire] = step.wires(num_wires)?;
+            gates.twist(register, wire, terms?, stop)
+        })
+    }
+}
+
+/// The Hamiltonian of a gate on all wires; none for other instructions.
+fn hamiltonian(step: Step, num_wires: usize) -> Result<Option<SpinHamiltonian>, SimulationError> {
+    let [drive, detuning, blockade] = match step.name() {
+        "rydberg_block" => step.params().map(|[blockade]| [0.0, 0.0, blockade])?,
+        "rydberg_full" => step.params()?,
+        _ => return Ok(None),
+    };
+    Ok(Some(SpinHamiltonian { drive, detuning, couplings: van_der_waals(num_wires, blockade), ..Default::default() }))
+}
+
+/// `φ Σ_{i<j} n_i n_j / (j-i)^6`.
+fn van_der_waals(num_wires: usize, strength: f64) -> Vec<Coupling> {
+    let pairs = (0..num_wires).flat_map(|j| (0..j).map(move |i| [i, j]));
+    let coupling = |wires: [usize; 2]| {
+        let distance = float(wires[1] - wires[0]);
+        Coupling { wires, strength: strength / distance.powi(6), charge: Charge::Level }
+    };
+    pairs.map(coupling).collect()
+}

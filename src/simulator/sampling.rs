@@ -1,0 +1,180 @@
+//! From a state to shots.
+
+use qspool_driver::{Outcome, StopFlag};
+
+use super::error::SimulationError;
+use super::random::Uniform;
+use super::register::{Register, Shape, filled, float};
+
+/// A register at the moment of sampling.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// The state.
+    pub register: Register,
+    /// The measured wires in the order of the values of a shot; a wire may appear twice.
+    pub measured: Vec<usize>,
+    /// How many doubles have been drawn before, for measurements whose outcome nobody sees.
+    pub drawn_before: u64,
+}
+
+/// How many shots are drawn between two looks at the stop flag.
+const SHOTS_PER_LOOK: usize = 1 << 16;
+
+impl Prepared {
+    /// The probability of each state, in the order of the indices; their sum is 1 but for rounding.
+    pub fn probabilities(&self) -> Vec<f64> {
+        self.register.amplitudes().iter().map(num_complex::Complex64::norm_sqr).collect()
+    }
+
+    /// Draws the shots, one double each; none if nothing is measured.
+    ///
+    /// The first index whose part of the running sum exceeds the double is the state that is found. `O(states)` and
+    /// then `O(1)` per shot.
+    pub fn sample(
+        self,
+        shots: u32,
+        random: &mut dyn Uniform,
+        stop: &StopFlag,
+    ) -> Result<Outcome, SimulationError> {
+        if self.measured.is_empty() {
+            return Ok(Outcome::default());
+        }
+        for drawn in 0..self.drawn_before {
+            if drawn % SHOTS_PER_LOOK as u64 == 0 {
+                stop.check()?;
+            }
+            random.next_double();
+        }
+        let Self { register, measured, .. } = self;
+        let sums = Sums::new(&register)?;
+        let shape = register.shape().clone();
+        drop(register);
+        let mut rows = Rows { shape, measured, row_of: filled(u32::MAX, sums.sums.len())?, row: Vec::new() };
+        let mut outcome = Outcome::with_capacity(shots as usize);
+        for shot in 0..shots as usize {
+            if shot % SHOTS_PER_LOOK == 0 {
+                stop.check()?;
+            }
+            let index = sums.find(random.next_double());
+            rows.push(index, &mut outcome);
+        }
+        Ok(outcome)
+    }
+
+    /// Bytes that a register, its sampling and the outcome take at their peak, with `values` measured per shot.
+    pub(crate) fn bytes(states: u64, shots: u32, values: u64) -> u64 {
+        // While the sums are made the register is still there; later on there are sums, guide, rows and the outcome.
+        let sums = states.saturating_mul(Register::BYTES + 8 + 8);
+        let drawing = states.saturating_mul(8 + 8 + 4).saturating_add(Outcome::bytes(shots, states, values));
+        sums.max(drawing).saturating_add(values.saturating_mul(32)).saturating_add(4096)
+    }
+}
+
+/// The running sums of the probabilities, the last one 1, with a table that says where to begin to look.
+///
+/// Source: Chen and Asau, AIIE Transactions 6, 163 (1974). Gives the same index as a binary search.
+struct Sums {
+    sums: Vec<f64>,
+    /// At `j`: the first index whose sum exceeds `j / guide.len()`.
+    guide: Vec<u32>,
+}
+
+impl Sums {
+    fn new(register: &Register) -> Result<Self, SimulationError> {
+        let mut sums = filled(0.0, register.shape().states())?;
+        let mut total = 0.0;
+        for (sum, amplitude) in sums.iter_mut().zip(register.amplitudes()) {
+            total += amplitude.norm_sqr();
+            *sum = total;
+        }
+        sums.iter_mut().for_each(|sum| *sum /= total);
+        // A power of two, so that j / len and u · len are exact. Beyond 2^31 entries it only becomes coarser.
+        let len = sums.len().next_power_of_two().min(1 << 31);
+        let mut guide = filled(0, len)?;
+        let mut index = 0;
+        for (j, first) in guide.iter_mut().enumerate() {
+            let bound = float(j) / float(len);
+            while index + 1 < sums.len() && sums[index] <= bound {
+                index += 1;
+            }
+            *first = u32::try_from(index).unwrap_or(u32::MAX);
+        }
+        Ok(Self { sums, guide })
+    }
+
+    /// The number of sums that are at most `u`, which is in [0, 1).
+    fn find(&self, u: f64) -> usize {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "u is in [0, 1)")]
+        let entry = (u * float(self.guide.len())) as usize;
+        let mut index = self.guide[entry] as usize;
+        while index + 1 < self.sums.len() && self.sums[index] <= u {
+            index += 1;
+        }
+        index
+    }
+}
+
+/// The rows of the outcome, made when their state is first found.
+struct Rows {
+    shape: Shape,
+    measured: Vec<usize>,
+    row_of: Vec<u32>,
+    row: Vec<i64>,
+}
+
+impl Rows {
+    fn push(&mut self, index: usize, outcome: &mut Outcome) {
+        if self.row_of[index] == u32::MAX {
+            let level = |&wire: &usize| i64::try_from(self.shape.level(index, wire)).unwrap_or(i64::MAX);
+            self.row.clear();
+            self.row.extend(self.measured.iter().map(level));
+            self.row_of[index] = outcome.intern(&self.row);
+        }
+        outcome.push_index(self.row_of[index]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use num_complex::Complex64;
+
+    use super::*;
+    use crate::simulator::random::ShotRandom;
+
+    fn register(weights: &[f64]) -> Register {
+        let shape = Shape::new([weights.len()]).expect("small");
+        let psi = weights.iter().map(|weight| Complex64::new(0.0, weight.sqrt())).collect();
+        Register::from_amplitudes(shape, psi)
+    }
+
+    #[test]
+    fn the_guide_finds_what_a_search_finds() {
+        let weights: Vec<f64> = (0..1000).map(|k| if k % 7 == 0 { 0.0 } else { f64::from(k * k % 101) }).collect();
+        for weights in [&weights[..], &[1.0], &[0.0, 1.0, 0.0], &[1e-300, 1.0, 1e-17]] {
+            let sums = Sums::new(&register(weights)).expect("small");
+            let mut random = ShotRandom::from_seed(7);
+            for u in (0..10_000).map(|_| random.next_double()).chain([0.0, 1.0 - f64::EPSILON / 2.0]) {
+                assert_eq!(sums.find(u), sums.sums.partition_point(|&sum| sum <= u), "{u}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_state_of_probability_zero_is_never_found() {
+        let sums = Sums::new(&register(&[0.0, 0.5, 0.0, 0.5, 0.0])).expect("small");
+        assert_eq!([0.0, 0.499, 0.5, 0.999].map(|u| sums.find(u)), [1, 1, 3, 3]);
+    }
+
+    #[test]
+    fn earlier_measurements_move_the_stream_on() {
+        let draw = |drawn_before, shots| {
+            let prepared = Prepared { register: register(&[1.0; 64]), measured: vec![0, 0], drawn_before };
+            let mut random = ShotRandom::from_seed(1);
+            let outcome = prepared.sample(shots, &mut random, &StopFlag::default()).expect("not stopped");
+            outcome.shots().iter().map(|&shot| outcome.rows()[shot as usize].to_vec()).collect::<Vec<_>>()
+        };
+        let all = draw(0, 20);
+        assert_eq!(draw(5, 15), all[5..]);
+        assert!(all.iter().all(|row| row[0] == row[1]));
+    }
+}

@@ -1,0 +1,238 @@
+//! Gates on the collective spins of a register: rotations and twists of one wire, exchange between two.
+//!
+//! A wire with `d = N + 1` levels is a spin of length `N/2`; level `k` has `m = N/2 - k`. All angles are in radians and
+//! of any size, the norm is kept to 1e-13, and all gates work in place.
+
+use std::collections::{HashMap, HashSet};
+use std::f64::consts::FRAC_PI_2;
+use std::rc::Rc;
+
+use num_complex::Complex64;
+use qspool_driver::StopFlag;
+
+use super::double::Double;
+use super::eigen::Eigenbasis;
+use super::error::SimulationError;
+use super::register::{Register, Shape, float};
+
+/// The magnetic number `m` of `level` on a wire of `dim` levels.
+pub(crate) fn magnetic_number(dim: usize, level: usize) -> f64 {
+    0.5 * float(dim - 1) - float(level)
+}
+
+/// `(k+1)(N-k)`, four times the square of the element of `Lx` between the levels `k` and `k + 1`.
+fn ladder_square(dim: usize, level: usize) -> f64 {
+    float(level + 1) * float(dim - 1 - level)
+}
+
+/// The elements of `Lx` beside its zero diagonal: `½ sqrt((k+1)(N-k))`.
+pub(crate) fn ladder(dim: usize) -> Vec<Double> {
+    (1..dim).map(|level| Double::from(ladder_square(dim, level - 1)).sqrt() * 0.5).collect()
+}
+
+/// The angle of `δ Lz + χ Lz²` at `level`.
+pub(crate) fn level_energy(dim: usize, level: usize, delta: f64, chi: f64) -> Double {
+    let m = magnetic_number(dim, level);
+    Double::product(delta, m) + Double::product(chi, m * m)
+}
+
+/// The gates of one run, with the eigenvectors that they share.
+#[derive(Debug, Default)]
+pub(crate) struct SpinGates {
+    /// Of `Lx`, by number of levels.
+    rotations: HashMap<usize, Rc<Eigenbasis>>,
+    /// Of the exchange of two wires, by their numbers of levels: one per sum of the two levels.
+    exchanges: HashMap<[usize; 2], Rc<[Eigenbasis]>>,
+}
+
+impl SpinGates {
+    /// Applies `exp(-i (ω Lx + δ Lz + χ Lz²))` to `wire`.
+    ///
+    /// `4 d` multiplications per state, for `ω = 0` one; `O(d³)` once for ω and χ together or for a new `d`.
+    pub(crate) fn twist(
+        &mut self,
+        register: &mut Register,
+        wire: usize,
+        [omega, delta, chi]: [f64; 3],
+        stop: &StopFlag,
+    ) -> Result<(), SimulationError> {
+        let dim = register.shape().dims()[wire];
+        if omega == 0.0 {
+            register.phase(wire, |level| level_energy(dim, level, delta, chi));
+            return Ok(());
+        }
+        if chi == 0.0 || dim <= 2 {
+            // On two levels Lz² is the number 1/4.
+            if chi != 0.0 {
+                register.phase(wire, |level| level_energy(dim, level, 0.0, chi));
+            }
+            return self.rotate(register, wire, [omega, delta], stop);
+        }
+        let diagonal: Vec<Double> = (0..dim).map(|level| level_energy(dim, level, delta, chi)).collect();
+        let beside: Vec<Double> = ladder(dim).into_iter().map(|element| element * omega).collect();
+        let basis = Eigenbasis::tridiagonal(&diagonal, &beside, stop)?;
+        evolve_wire(&basis, 1.0, register, wire, stop)
+    }
+
+    /// Applies `exp(-iθ Ly)` to `wire`, where `Ly[k, k+1] = +i Lx[k, k+1]`: `Lx` turned about z by -π/2.
+    pub(crate) fn rotate_y(
+        &mut self,
+        register: &mut Register,
+        wire: usize,
+        theta: f64,
+        stop: &StopFlag,
+    ) -> Result<(), SimulationError> {
+        let dim = register.shape().dims()[wire];
+        register.phase(wire, |level| level_energy(dim, level, FRAC_PI_2, 0.0));
+        self.twist(register, wire, [theta, 0.0, 0.0], stop)?;
+        register.phase(wire, |level| level_energy(dim, level, -FRAC_PI_2, 0.0));
+        Ok(())
+    }
+
+    /// Applies `exp(-i (ω Lx + δ Lz))` to `wire`: the rotation of a spin of one half, carried over to any length.
+    fn rotate(
+        &mut self,
+        register: &mut Register,
+        wire: usize,
+        [omega, delta]: [f64; 2],
+        stop: &StopFlag,
+    ) -> Result<(), SimulationError> {
+        let dim = register.shape().dims()[wire];
+        if dim == 1 {
+            return Ok(());
+        }
+        if dim > 2 && delta == 0.0 {
+            let basis = self.rotation(dim, stop)?;
+            return evolve_wire(&basis, omega, register, wire, stop);
+        }
+        let length = omega.hypot(delta);
+        // Squares of what is too small for them vanish.
+        let has_squares = length > 1e-100;
+        let square = Double::product(omega, omega) + Double::product(delta, delta);
+        let angle = if has_squares { square.sqrt() } else { Double::from(length) };
+        let half_turn = (angle * 0.5).phase();
+        let (sin_x, sin_z) = (-half_turn.im * (omega / length), -half_turn.im * (delta / length));
+        let stay = Complex64::new(half_turn.re, -sin_z);
+        if dim == 2 {
+            mix_two_levels(register, wire, stay, Complex64::new(0.0, -sin_x));
+            return Ok(());
+        }
+        // Rz(α) Rx(β) Rz(α) with exp(-iα) cos(β/2) = <0|U|0> and sin(β/2) = i <0|U|1>.
+        let alpha = -stay.arg();
+        let beta = 2.0 * sin_x.atan2(stay.norm());
+        let basis = self.rotation(dim, stop)?;
+        register.phase(wire, |level| level_energy(dim, level, alpha, 0.0));
+        evolve_wire(&basis, beta, register, wire, stop)?;
+        register.phase(wire, |level| level_energy(dim, level, alpha, 0.0));
+        Ok(())
+    }
+
+    /// Applies `exp(-iJ (L+_a L-_b + L-_a L+_b))` to two different wires.
+    ///
+    /// The sum of the two levels is conserved, so the matrix falls into blocks of at most `min(d_a, d_b)` rows.
+    pub(crate) fn exchange(
+        &mut self,
+        register: &mut Register,
+        [a, b]: [usize; 2],
+        strength: f64,
+        stop: &StopFlag,
+    ) -> Result<(), SimulationError> {
+        let wires = [a.min(b), a.max(b)];
+        let (shape, psi) = register.parts_mut();
+        let dims = wires.map(|wire| shape.dims()[wire]);
+        let strides = wires.map(|wire| shape.stride(wire));
+        let blocks = self.exchange_blocks(dims, stop)?;
+        let lines = shape.states() / (dims[0] * dims[1]);
+        for (sum, block) in blocks.iter().enumerate() {
+            let lowest = (sum + 1).saturating_sub(dims[1]);
+            let position = |line: usize, j: usize| {
+                shape.base(line, &wires) + (lowest + j) * strides[0] + (sum - lowest - j) * strides[1]
+            };
+            block.evolve(strength, psi, lines, position, stop)?;
+        }
+        Ok(())
+    }
+
+    fn rotation(&mut self, dim: usize, stop: &StopFlag) -> Result<Rc<Eigenbasis>, SimulationError> {
+        if let Some(basis) = self.rotations.get(&dim) {
+            return Ok(Rc::clone(basis));
+        }
+        let basis = Eigenbasis::tridiagonal(&vec![Double::default(); dim], &ladder(dim), stop)?;
+        // The eigenvalues of Lx are those of Lz: whole numbers or halves.
+        let basis = Rc::new(basis.with_values(|value| 0.5 * (2.0 * value).round()));
+        self.rotations.insert(dim, Rc::clone(&basis));
+        Ok(basis)
+    }
+
+    fn exchange_blocks(&mut self, dims: [usize; 2], stop: &StopFlag) -> Result<Rc<[Eigenbasis]>, SimulationError> {
+        if let Some(blocks) = self.exchanges.get(&dims) {
+            return Ok(Rc::clone(blocks));
+        }
+        let block = |sum: usize| {
+            let levels = (sum + 1).saturating_sub(dims[1])..=sum.min(dims[0] - 1);
+            let size = levels.clone().count();
+            let element = |level: usize| {
+                Double::from(ladder_square(dims[0], level) * ladder_square(dims[1], sum - level - 1)).sqrt()
+            };
+            let beside: Vec<Double> = levels.take(size - 1).map(element).collect();
+            Eigenbasis::tridiagonal(&vec![Double::default(); size], &beside, stop)
+        };
+        let blocks: Rc<[Eigenbasis]> = (0..dims[0] + dims[1] - 1).map(block).collect::<Result<_, _>>()?;
+        self.exchanges.insert(dims, Rc::clone(&blocks));
+        Ok(blocks)
+    }
+
+    /// Bytes that all gates on single wires take beside the state, with the eigenvectors that stay.
+    pub(crate) fn wire_bytes(shape: &Shape) -> u64 {
+        let dims: HashSet<usize> = shape.dims().iter().copied().filter(|&dim| dim > 2).collect();
+        let kept = dims.iter().map(|&dim| Eigenbasis::bytes(dim as u64)).fold(0, u64::saturating_add);
+        let states = shape.states() as u64;
+        let work = dims.iter().map(|&dim| {
+            let dim = dim as u64;
+            Eigenbasis::solver_bytes(dim).saturating_add(Eigenbasis::work_bytes(dim, states / dim))
+        });
+        kept.saturating_add(work.max().unwrap_or(0)).saturating_add(1024)
+    }
+
+    /// Bytes that exchanges between these pairs of wires take beside the state, with the eigenvectors that stay.
+    pub(crate) fn exchange_bytes(shape: &Shape, pairs: impl IntoIterator<Item = [usize; 2]>) -> u64 {
+        let mut dims = HashSet::new();
+        let mut work = 0;
+        for [a, b] in pairs {
+            let pair = [a.min(b), a.max(b)].map(|wire| shape.dims()[wire] as u64);
+            let (smaller, lines) = (pair[0].min(pair[1]), shape.states() as u64 / (pair[0] * pair[1]));
+            work = work.max(Eigenbasis::work_bytes(smaller, lines).saturating_add(Eigenbasis::solver_bytes(smaller)));
+            dims.insert(pair);
+        }
+        let kept = dims.iter().map(|pair| {
+            let each = Eigenbasis::bytes(pair[0].min(pair[1])).saturating_add(128);
+            (pair[0] + pair[1]).saturating_mul(each)
+        });
+        kept.fold(work, u64::saturating_add).saturating_add(1024)
+    }
+}
+
+/// Applies `exp(-i·angle·H)` to `wire`, where `basis` is that of `H`.
+pub fn evolve_wire(
+    basis: &Eigenbasis,
+    angle: f64,
+    register: &mut Register,
+    wire: usize,
+    stop: &StopFlag,
+) -> Result<(), SimulationError> {
+    let (shape, psi) = register.parts_mut();
+    let lines = shape.states() / shape.dims()[wire];
+    basis.evolve(angle, psi, lines, |line, j| shape.base(line, &[wire]) + j * shape.stride(wire), stop)
+}
+
+/// Applies the matrix `[[stay, go], [go, stay*]]` to a wire of two levels.
+fn mix_two_levels(register: &mut Register, wire: usize, stay: Complex64, go: Complex64) {
+    let (shape, psi) = register.parts_mut();
+    let stride = shape.stride(wire);
+    for block in psi.chunks_exact_mut(2 * stride) {
+        let (upper, lower) = block.split_at_mut(stride);
+        for (x, y) in upper.iter_mut().zip(lower) {
+            (*x, *y) = (stay * *x + go * *y, go * *x + stay.conj() * *y);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The recorded jobs of the Python stack: same probabilities, same shots.
+
+use std::fs;
+use std::path::Path;
+
+use qspool::simulator::{ShotRandom, simulator};
+use qspool_driver::{Instruction, Outcome, Program, StopFlag, WireOrder};
+use serde_json::Value;
+
+/// What the records promise: 12 significant digits, and the drift of the norm in the reference's own propagation.
+const PROBABILITY_TOLERANCE: f64 = 1e-9;
+
+/// One recorded job of one backend.
+struct Recorded(Value);
+
+/// One experiment of a recorded job.
+struct RecordedExperiment<'a> {
+    name: String,
+    program: Program,
+    probabilities: Option<Vec<f64>>,
+    dims: Vec<usize>,
+    /// What the seed gives.
+    memory: Vec<&'a str>,
+}
+
+fn recorded(backend: &str) -> Vec<Recorded> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{backend}.jsonl"));
+    let text = fs::read_to_string(path).expect("the golden jobs are there");
+    text.lines().map(|line| Recorded(serde_json::from_str(line).expect("JSON"))).collect()
+}
+
+impl Recorded {
+    fn is_comparable(&self) -> bool {
+        self.0.get("reference_noop").is_none()
+    }
+
+    fn id(&self) -> &str {
+        text(&self.0["job_id"])
+    }
+
+    fn experiments(&self) -> Vec<RecordedExperiment<'_>> {
+        let job = self.0["job"].as_object().expect("an object");
+        let one = |(index, (name, experiment)): (usize, (&String, &Value))| {
+            let from_seed = &self.0["memory_from_seed"][index];
+            let memory =
+                if from_seed.is_null() { &self.0["result"]["results"][index]["data"]["memory"] } else { from_seed };
+            let probabilities = &self.0["probabilities"][index];
+            RecordedExperiment {
+                name: name.clone(),
+                program: program(experiment),
+                probabilities: probabilities.as_array().map(|list| list.iter().map(number).collect()),
+                dims: list(&self.0["dims"][index], |dim| whole(dim) as usize),
+                memory: list(memory, text),
+            }
+        };
+        job.iter().enumerate().map(one).collect()
+    }
+}
+
+fn program(experiment: &Value) -> Program {
+    let instruction = |value: &Value| Instruction {
+        name: text(&value[0]).to_owned(),
+        wires: list(&value[1], whole),
+        params: list(&value[2], number),
+    };
+    Program {
+        instructions: list(&experiment["instructions"], instruction),
+        num_wires: whole(&experiment["num_wires"]),
+        shots: whole(&experiment["shots"]),
+        wire_order: WireOrder::Sequential,
+        seed: experiment.get("seed").filter(|seed| !seed.is_null()).map(whole),
+    }
+}
+
+fn list<'a, T>(value: &'a Value, one: impl FnMut(&'a Value) -> T) -> Vec<T> {
+    value.as_array().expect("a list").iter().map(one).collect()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().expect("a text")
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().expect("a number")
+}
+
+fn whole(value: &Value) -> u32 {
+    u32::try_from(value.as_u64().expect("a whole number")).expect("a small number")
+}
+
+/// One text per shot, as in a result document.
+fn memory(outcome: &Outcome) -> Vec<String> {
+    let row = |&shot: &u32| outcome.rows()[shot as usize].iter().map(i64::to_string).collect::<Vec<_>>().join(" ");
+    outcome.shots().iter().map(row).collect()
+}
+
+/// Runs every recorded job of `backend`; checks at least that many experiments for probabilities and for shots.
+fn check(backend: &str, least_probabilities: usize, least_memories: usize) {
+    let simulator = simulator(backend).expect("one of the four");
+    let stop = StopFlag::default();
+    let (mut probabilities_seen, mut memories_seen) = (0, 0);
+    for job in recorded(backend).iter().filter(|job| job.is_comparable()) {
+        for experiment in job.experiments() {
+            let place = format!("{backend}, job {}, {}", job.id(), experiment.name);
+            let program = &experiment.program;
+            let prepared = simulator.prepare(program, &stop).unwrap_or_else(|error| panic!("{place}: {error}"));
+            assert_eq!(prepared.register.shape().dims(), experiment.dims, "{place}");
+            let norm = prepared.register.norm_sqr();
+            assert!((norm - 1.0).abs() < 1e-12, "{place}: squared norm 1 + {:e}", norm - 1.0);
+            if let Some(expected) = &experiment.probabilities {
+                let found = prepared.probabilities();
+                let sum: f64 = expected.iter().sum();
+                let differences = found.iter().zip(expected).map(|(found, expected)| (found - expected / sum).abs());
+                let worst = differences.fold(0.0, f64::max);
+                assert!(worst < PROBABILITY_TOLERANCE, "{place}: probability off by {worst}");
+                probabilities_seen += 1;
+            }
+            let Some(seed) = program.seed else { continue };
+            let outcome = prepared.sample(program.shots, &mut ShotRandom::from_seed(seed), &stop).expect("not stopped");
+            assert_eq!(memory(&outcome), experiment.memory, "{place}");
+            memories_seen += usize::from(!experiment.memory.is_empty());
+        }
+    }
+    assert!(probabilities_seen >= least_probabilities, "only {probabilities_seen} probabilities checked");
+    assert!(memories_seen >= least_memories, "only {memories_seen} memories checked");
+}
+
+#[test]
+fn singlequdit_gives_the_recorded_shots() {
+    check("singlequdit", 100, 98);
+}
+
+#[test]
+fn multiqudit_gives_the_recorded_shots() {
+    check("multiqudit", 70, 70);
+}
+
+#[test]
+fn fermions_gives_the_recorded_shots() {
+    check("fermions", 93, 91);
+}
+
+#[test]
+fn rydberg_gives_the_recorded_shots() {
+    check("rydberg", 91, 89);
+}
