@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{Backend, BackendOptions, SchemaSet, SchemaSource};
 use crate::job::BackendName;
 use crate::schema::{BackendSchema, SchemaError};
-use crate::simulator;
+use crate::simulator::{self, SIMULATORS};
 
 /// A backend cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -57,26 +57,28 @@ impl Backend {
     pub fn open(name: &BackendName, options: &BackendOptions, schemas: &SchemaSet) -> Result<Self, BackendError> {
         let own_name = || SchemaSource::Name(name.clone());
         let source = options.schema.clone().unwrap_or_else(own_name);
-        let text = match &source {
-            SchemaSource::File(path) => std::fs::read_to_string(path).map_err(|source| {
-                BackendError::Unreadable { backend: name.clone(), path: path.clone(), source }
-            })?,
-            SchemaSource::Name(schema) => match schemas.get(schema) {
-                Some((_, text)) => text.to_owned(),
-                None => {
-                    let known = schemas.names().map(ToString::to_string).collect();
-                    let schema = schema.to_string();
-                    return Err(BackendError::UnknownSchema { backend: name.clone(), schema, known });
-                }
-            },
-        };
-        let schema = BackendSchema::parse(&text).map_err(|error| {
-            BackendError::BadSchema { backend: name.clone(), schema: source.to_string(), source: error }
+        let text =
+            match &source {
+                SchemaSource::File(path) => std::fs::read_to_string(path)
+                    .map_err(|source| BackendError::Unreadable { backend: name.clone(), path: path.clone(), source })?,
+                SchemaSource::Name(schema) => match schemas.get(schema) {
+                    Some((_, text)) => text.to_owned(),
+                    None => {
+                        let known = schemas.names().map(ToString::to_string).collect();
+                        let schema = schema.to_string();
+                        return Err(BackendError::UnknownSchema { backend: name.clone(), schema, known });
+                    }
+                },
+            };
+        let schema = BackendSchema::parse(&text).map_err(|error| BackendError::BadSchema {
+            backend: name.clone(),
+            schema: source.to_string(),
+            source: error,
         })?;
         let simulator = simulator::simulator(schema.simulator()).ok_or_else(|| BackendError::UnknownSimulator {
             backend: name.clone(),
             simulator: schema.simulator().to_owned(),
-            known: simulator::names().collect(),
+            known: SIMULATORS.iter().map(|(name, _)| *name).collect(),
         })?;
         Ok(Self::new(name.clone(), schema, simulator))
     }

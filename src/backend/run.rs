@@ -12,7 +12,7 @@ use crate::simulator::{ShotRandom, SimulationError, Simulator};
 pub struct Backend {
     name: BackendName,
     schema: BackendSchema,
-    simulator: Box<dyn Simulator>,
+    simulator: &'static dyn Simulator,
 }
 
 /// A job that may run, and what it needs.
@@ -58,7 +58,7 @@ impl Prepared {
 }
 
 impl Backend {
-    pub(super) fn new(name: BackendName, schema: BackendSchema, simulator: Box<dyn Simulator>) -> Self {
+    pub(super) fn new(name: BackendName, schema: BackendSchema, simulator: &'static dyn Simulator) -> Self {
         Self { name, schema, simulator }
     }
 

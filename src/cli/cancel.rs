@@ -25,7 +25,10 @@ pub(super) async fn run(arguments: CancelArguments) -> Result<(), Failure> {
         Cancellation::Cancelled => output::note(format!("job {id} is cancelled")),
         Cancellation::Asked => output::note(format!("job {id} is running; its spooler was asked to end it")),
         Cancellation::HeldByPeer => {
-            return Err(Failure::new(Exit::TryAgain, format!("the job {id} is held by a program that takes no orders")));
+            return Err(Failure::new(
+                Exit::TryAgain,
+                format!("the job {id} is held by a program that takes no orders"),
+            ));
         }
         Cancellation::Ended => return Err(Failure::new(Exit::Usage, format!("the job {id} has ended already"))),
     }

@@ -28,7 +28,8 @@ pub(super) async fn run(arguments: CheckArguments) -> Result<(), Failure> {
         return Ok(());
     }
     let config = Config::read(arguments.config.config.as_deref())?;
-    let origin = config.origin.file.as_ref().map_or_else(|| "built-in defaults".into(), |path| path.display().to_string());
+    let origin =
+        config.origin.file.as_ref().map_or_else(|| "built-in defaults".into(), |path| path.display().to_string());
     output::print(format!("{} {origin}", styled(NAME, "configuration")));
     for variable in &config.origin.variables {
         output::print(format!("  and the environment variable {variable}"));

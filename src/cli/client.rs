@@ -53,8 +53,7 @@ pub(super) async fn open_provider(config: &Config, name: &StorageName) -> Result
         let known: Vec<String> = config.storages.keys().map(ToString::to_string).collect();
         return Err(Failure::new(Exit::Usage, format!("there is no storage {name}; there are: {}", known.join(", "))));
     };
-    let context =
-        StorageContext { lease: config.spooler.lease(), max_job_bytes: config.spooler.max_job_bytes() };
+    let context = StorageContext { lease: config.spooler.lease(), max_job_bytes: config.spooler.max_job_bytes() };
     Provider::open(name.clone(), options, context)
         .await
         .map_err(|error| Failure::new(Exit::Unavailable, format!("the storage {name} is out of reach")).because(error))

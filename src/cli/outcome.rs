@@ -57,12 +57,11 @@ fn show_experiment(experiment: &ShownExperiment) -> String {
     let shots = memory.len();
     let most = counts.iter().map(|(_, count)| *count).max().unwrap_or(1);
     let bars: Vec<Bar> = counts.iter().map(|(label, count)| bar(label, *count, shots)).collect();
-    let mut text = format!("{title}: {shots} shots\n{}", chart(&bars, real(most)));
-    if different > MOST_BARS {
-        let rest = shots - counts.iter().map(|(_, count)| count).sum::<usize>();
-        text += &format!("\n  and {} more outcomes, {rest} shots", different - MOST_BARS);
-    }
-    text
+    let rest = match shots - counts.iter().map(|(_, count)| count).sum::<usize>() {
+        0 => String::new(),
+        rest => format!("\n  and {} more outcomes, {rest} shots", different - MOST_BARS),
+    };
+    format!("{title}: {shots} shots\n{}{rest}", chart(&bars, real(most)))
 }
 
 fn bar(label: &str, count: usize, shots: usize) -> Bar {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::failure::Failure;
 use crate::backend::{Backend, BackendOptions, SchemaSet};
 use crate::config::Config;
-use crate::job::BackendName;
-use crate::spooler::{Plan, ServedBackend, Source};
+use crate::job::{BackendName, StorageName};
+use crate::spooler::{Plan, ServedBackend, Source, SpoolerOptions};
+use crate::storage::StorageOptions;
 
 /// The schemas that the configuration gives.
 pub(super) fn schemas(config: &Config) -> Result<SchemaSet, Failure> {
@@ -24,18 +25,25 @@ pub(super) fn backends(config: &Config, schemas: &SchemaSet) -> Vec<(BackendName
 /// Everything that the spooler needs.
 pub(super) fn plan(config: &Config) -> Result<Plan, Failure> {
     let schemas = schemas(config)?;
+    let source = |options: &StorageOptions| Source::Options(options.clone());
+    let storages: Vec<_> = config.storages.iter().map(|(name, options)| (name.clone(), source(options))).collect();
+    plan_of(backends(config, &schemas), &schemas, storages, config.spooler.clone())
+}
+
+/// The same from its parts; a backend without a list of storages is served at all.
+pub(super) fn plan_of(
+    backends: Vec<(BackendName, BackendOptions)>,
+    schemas: &SchemaSet,
+    storages: Vec<(StorageName, Source)>,
+    options: SpoolerOptions,
+) -> Result<Plan, Failure> {
     let mut served = Vec::new();
-    for (name, options) in backends(config, &schemas) {
+    for (name, options) in backends {
         served.push(ServedBackend {
-            backend: Arc::new(Backend::open(&name, &options, &schemas)?),
+            backend: Arc::new(Backend::open(&name, &options, schemas)?),
             workers: usize::try_from(options.workers).unwrap_or(1),
-            storages: options.storage.unwrap_or_else(|| config.storages.keys().cloned().collect()),
+            storages: options.storage.unwrap_or_else(|| storages.iter().map(|(name, _)| name.clone()).collect()),
         });
     }
-    let source = |options: &crate::storage::StorageOptions| Source::Options(options.clone());
-    Ok(Plan {
-        storages: config.storages.iter().map(|(name, options)| (name.clone(), source(options))).collect(),
-        backends: served,
-        options: config.spooler.clone(),
-    })
+    Ok(Plan { storages, backends: served, options })
 }

@@ -24,8 +24,10 @@ pub(super) async fn run(arguments: ResultArguments) -> Result<(), Failure> {
     let (backend, status) = client.find(&arguments.id).await?;
     match status.status {
         JobState::Done => print_result(&client.provider, &backend, &arguments.id, arguments.storage.json).await,
-        JobState::Error => Err(Failure::new(Exit::Failed, format!("the job {} has no result", arguments.id))
-            .because(status.error_message)),
+        JobState::Error => {
+            Err(Failure::new(Exit::Failed, format!("the job {} has no result", arguments.id))
+                .because(status.error_message))
+        }
         JobState::Initializing | JobState::Queued => {
             Err(Failure::new(Exit::TryAgain, format!("the job {} has not ended yet", arguments.id)))
         }

@@ -22,7 +22,8 @@ pub(super) async fn run(arguments: RunArguments) -> Result<(), Failure> {
     let config = Config::read(path)?;
     let plan = plan(&config)?;
     let log = Log::begin(&config.log).map_err(|error| Failure::new(Exit::Configuration, error.to_string()))?;
-    let signals = Signals::take_over().map_err(|error| Failure::new(Exit::Failed, "cannot listen for signals").because(error))?;
+    let signals =
+        Signals::take_over().map_err(|error| Failure::new(Exit::Failed, "cannot listen for signals").because(error))?;
     log_start(&config, &plan);
     let grace = config.spooler.grace_period();
     let spooler = Spooler::start(plan);

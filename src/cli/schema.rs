@@ -13,6 +13,7 @@ use crate::backend::{SchemaOrigin, SchemaSet};
 use crate::config::Config;
 use crate::job::BackendName;
 use crate::schema::BackendSchema;
+use crate::simulator::{SIMULATORS, simulator};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SchemaCommand {
@@ -98,10 +99,11 @@ fn check(file: &Path) -> Result<(), Failure> {
     let shown = file.display();
     let text = std::fs::read_to_string(file)
         .map_err(|error| Failure::new(Exit::Usage, format!("cannot read {shown}")).because(error))?;
-    let bad = |error: String| Failure::new(Exit::Configuration, format!("{shown} is not a backend's schema")).because(error);
+    let bad =
+        |error: String| Failure::new(Exit::Configuration, format!("{shown} is not a backend's schema")).because(error);
     let schema = BackendSchema::parse(&text).map_err(|error| bad(error.to_string()))?;
-    if crate::simulator::simulator(schema.simulator()).is_none() {
-        let known: Vec<&str> = crate::simulator::names().collect();
+    if simulator(schema.simulator()).is_none() {
+        let known: Vec<&str> = SIMULATORS.iter().map(|(name, _)| *name).collect();
         let named = schema.simulator();
         return Err(bad(format!("there is no simulator {named:?}; there are: {}", known.join(", "))));
     }

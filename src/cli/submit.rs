@@ -101,8 +101,11 @@ fn check(client: &Client, backend: &BackendName, text: &[u8], path: &Path) -> Re
     let served = plan::backends(&client.config, &schemas);
     let Some((_, options)) = served.iter().find(|(name, _)| name == backend) else {
         let known: Vec<String> = served.iter().map(|(name, _)| name.to_string()).collect();
-        return Err(Failure::new(Exit::Usage, format!("there is no backend {backend}; there are: {}", known.join(", ")))
-            .hint("--no-check submits to a backend that another daemon serves"));
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("there is no backend {backend}; there are: {}", known.join(", ")),
+        )
+        .hint("--no-check submits to a backend that another daemon serves"));
     };
     let options: &BackendOptions = options;
     match Backend::open(backend, options, &schemas)?.prepare(text) {

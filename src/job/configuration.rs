@@ -66,6 +66,7 @@ pub struct BackendConfig {
 
 /// The configuration of a backend as clients see it (the conventions of qiskit).
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "the form that qiskit's clients read")]
 pub struct ClientConfig {
     /// As in [`BackendConfig`].
     pub description: String,

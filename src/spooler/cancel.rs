@@ -20,11 +20,7 @@ pub enum Cancellation {
 }
 
 /// Cancels a job of `backend`: one that waits is claimed and ended, one that runs gets a mark in its lease.
-pub async fn cancel(
-    provider: &Provider,
-    backend: &BackendName,
-    job_id: &JobId,
-) -> Result<Cancellation, StorageError> {
+pub async fn cancel(provider: &Provider, backend: &BackendName, job_id: &JobId) -> Result<Cancellation, StorageError> {
     let storage = provider.storage()?;
     if let Claim::Won(lease) = storage.claim(backend, job_id).await? {
         // A storage that fails is told to whoever asked, and not waited for.

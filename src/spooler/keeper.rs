@@ -63,10 +63,8 @@ impl Keeper {
             Source::Open(provider) => return Some(provider.clone()),
             Source::Options(options) => options,
         };
-        let context = StorageContext {
-            lease: self.shared.options.lease(),
-            max_job_bytes: self.shared.options.max_job_bytes(),
-        };
+        let context =
+            StorageContext { lease: self.shared.options.lease(), max_job_bytes: self.shared.options.max_job_bytes() };
         let mut backoff = Backoff::new();
         loop {
             match Provider::open(self.name.clone(), options, context).await {

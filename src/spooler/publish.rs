@@ -44,7 +44,7 @@ impl Publisher<'_> {
             return Ok(Published::LeaseLost);
         }
         let (backend, job_id) = (&self.lease.backend, &self.lease.job_id);
-        match retry(self.give_up, async || self.provider.upload_result(backend, job_id, result).await).await {
+        match retry(self.give_up, || async { self.provider.upload_result(backend, job_id, result).await }).await {
             Ok(()) => {}
             // An earlier attempt got that far: what readers may have seen already stays.
             Err(error) if error.kind() == StorageErrorKind::AlreadyExists => {
@@ -100,12 +100,12 @@ impl Publisher<'_> {
 
     /// Ends the lease of a job that has nothing left to do.
     pub(super) async fn release(&self) -> Result<(), StorageError> {
-        retry(self.give_up, async || self.provider.storage()?.release(&self.lease).await).await
+        retry(self.give_up, || async { self.provider.storage()?.release(&self.lease).await }).await
     }
 
     /// Notes the verdict in the lease, and makes sure that the job is still ours to end.
     async fn still_held(&self) -> Result<bool, StorageError> {
-        let renewed = retry(self.give_up, async || self.provider.storage()?.renew(&self.lease).await).await?;
+        let renewed = retry(self.give_up, || async { self.provider.storage()?.renew(&self.lease).await }).await?;
         Ok(renewed != Renewal::Lost)
     }
 
@@ -113,7 +113,7 @@ impl Publisher<'_> {
     async fn move_to(&self, place: Place<'_>) -> Result<(), StorageError> {
         let id: DocumentId = (&self.lease.job_id).into();
         let moved =
-            retry(self.give_up, async || self.provider.storage()?.move_to(Place::Running, place, &id).await).await;
+            retry(self.give_up, || async { self.provider.storage()?.move_to(Place::Running, place, &id).await }).await;
         match moved {
             Err(error) if error.kind() == StorageErrorKind::NotFound => {
                 tracing::debug!(%place, "the job had left running already");
@@ -121,7 +121,7 @@ impl Publisher<'_> {
             }
             Err(error) if error.kind() == StorageErrorKind::AlreadyExists => {
                 tracing::error!(%place, "two jobs have this id; the one that has just run is removed from running");
-                retry(self.give_up, async || self.provider.storage()?.delete(Place::Running, &id).await).await
+                retry(self.give_up, || async { self.provider.storage()?.delete(Place::Running, &id).await }).await
             }
             result => result,
         }
@@ -131,7 +131,7 @@ impl Publisher<'_> {
         let (backend, job_id) = (&self.lease.backend, &self.lease.job_id);
         let looks = STATUS_GRACE.as_millis() / STATUS_LOOK.as_millis();
         for _ in 0..looks {
-            match retry(self.give_up, async || self.provider.update_status(backend, job_id, status).await).await {
+            match retry(self.give_up, || async { self.provider.update_status(backend, job_id, status).await }).await {
                 Err(error) if error.kind() == StorageErrorKind::NotFound => {}
                 result => return result,
             }
@@ -140,9 +140,9 @@ impl Publisher<'_> {
                 () = self.give_up.cancelled() => break,
             }
         }
-        match retry(self.give_up, async || self.provider.upload_status(backend, job_id, status).await).await {
+        match retry(self.give_up, || async { self.provider.upload_status(backend, job_id, status).await }).await {
             Err(error) if error.kind() == StorageErrorKind::AlreadyExists => {
-                retry(self.give_up, async || self.provider.update_status(backend, job_id, status).await).await
+                retry(self.give_up, || async { self.provider.update_status(backend, job_id, status).await }).await
             }
             result => result,
         }

@@ -30,7 +30,7 @@ impl Rescue {
     /// Takes over what is left of dead spoolers, and deals with it.
     pub(super) async fn look(&self) {
         let stop = &self.shared.stop_taking;
-        let orphans = retry(stop, async || self.provider.storage()?.adopt_orphans().await).await;
+        let orphans = retry(stop, || async { self.provider.storage()?.adopt_orphans().await }).await;
         let orphans = match orphans {
             Ok(orphans) => orphans,
             Err(error) => {
@@ -82,7 +82,7 @@ impl Rescue {
 
     async fn exists(&self, place: Place<'_>, job_id: &crate::job::JobId) -> Result<bool, StorageError> {
         let id: DocumentId = job_id.into();
-        match retry(&self.shared.give_back, async || self.provider.storage()?.get(place, &id).await).await {
+        match retry(&self.shared.give_back, || async { self.provider.storage()?.get(place, &id).await }).await {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == StorageErrorKind::NotFound => Ok(false),
             // It is there, whatever is wrong with it.

@@ -42,9 +42,9 @@ impl Backoff {
 }
 
 /// Repeats `operation` while trying again may help. Gives up with the last error when `stop` comes.
-pub(super) async fn retry<T>(
+pub(super) async fn retry<T, F: Future<Output = Result<T, StorageError>>>(
     stop: &CancellationToken,
-    mut operation: impl AsyncFnMut() -> Result<T, StorageError>,
+    operation: impl Fn() -> F,
 ) -> Result<T, StorageError> {
     let mut backoff = Backoff::new();
     loop {

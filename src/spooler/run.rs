@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::spooler::Shared;
 use crate::backend::{Backend, Prepared, RunError};
 use crate::job::{Document, JobId, Status};
+use crate::schema::{Rejection, RejectionKind};
 
 /// How a run ended.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ pub(super) async fn run(
         let backend = Arc::clone(backend);
         match on_own_thread(move || backend.prepare(text.text())).await {
             Ok(Ok(prepared)) => prepared,
-            Ok(Err(rejection)) => return Ended::Error(rejection.status(job_id)),
+            Ok(Err(rejection)) => return Ended::Error(rejected(job_id, &rejection)),
             Err(panic) => return Ended::Error(panicked(job_id, &panic)),
         }
     };
@@ -119,4 +120,12 @@ fn panicked(job_id: &JobId, panic: &Panic) -> Status {
     let cause = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     tracing::error!(cause = cause.unwrap_or("unknown"), "the run panicked: a defect of the simulator or driver");
     Status::failed(job_id, "the run failed for a reason inside the backend; its operator finds it in the log")
+}
+
+fn rejected(job_id: &JobId, rejection: &Rejection) -> Status {
+    let why = rejection.to_string();
+    match rejection.kind() {
+        RejectionKind::Invalid => Status::invalid(job_id, &why),
+        RejectionKind::TooLarge => Status::too_large(job_id, &why),
+    }
 }

@@ -131,12 +131,12 @@ impl Spooler {
             self.workers.insert(backend.name().clone(), (*workers, slots));
         }
         for (name, source) in storages {
-            let served = backends.iter().filter(|served| served.storages.contains(&name));
-            let with_slots = served.map(|served| {
+            let mut fed = Vec::new();
+            for served in backends.iter().filter(|served| served.storages.contains(&name)) {
                 let (_, slots) = &self.workers[served.backend.name()];
-                (Arc::clone(&served.backend), Arc::clone(slots))
-            });
-            let keeper = Keeper::new(name, source, with_slots.collect(), self.shared.clone());
+                fed.push((Arc::clone(&served.backend), Arc::clone(slots)));
+            }
+            let keeper = Keeper::new(name, source, fed, self.shared.clone());
             self.keepers.spawn(keeper.keep());
         }
     }

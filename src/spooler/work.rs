@@ -80,7 +80,7 @@ impl Work {
     /// The text of the job; else the status that it ends with, or nothing if it has to wait for another start.
     async fn read(&self) -> Result<Document, Option<Status>> {
         let job_id = &self.lease.job_id;
-        let read = retry(&self.shared.give_back, async || self.provider.get_job(Place::Running, job_id).await);
+        let read = retry(&self.shared.give_back, || async { self.provider.get_job(Place::Running, job_id).await });
         read.await.map_err(|error| match error.kind() {
             StorageErrorKind::TooLarge => {
                 let limit = self.shared.options.max_job_mib;
