@@ -132,7 +132,7 @@ impl Feeder {
 
     fn begin(&self, lease: Lease, slot: OwnedSemaphorePermit) {
         let (storage, backend) = (self.provider.name(), self.backend.name());
-        let span = tracing::info_span!("job", job_id = %lease.job_id, %backend, %storage);
+        let span = tracing::info_span!(parent: None, "job", job_id = %lease.job_id, %backend, %storage);
         let work = Work {
             provider: self.provider.clone(),
             backend: Arc::clone(&self.backend),
