@@ -81,7 +81,16 @@ impl<'a> Series<'a> {
         let elements = hamiltonian.elements(shape);
         let empty = || filled(Complex64::ZERO, shape.states());
         let (current, previous) = (empty()?, empty()?);
-        Ok(Self { hamiltonian, shape, elements, diagonal, centre, half_width: 0.5 * (highest - lowest), current, previous })
+        Ok(Self {
+            hamiltonian,
+            shape,
+            elements,
+            diagonal,
+            centre,
+            half_width: 0.5 * (highest - lowest),
+            current,
+            previous,
+        })
     }
 
     /// Replaces `psi` by the sum over `coefficients`, times `phase`.

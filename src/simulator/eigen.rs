@@ -137,7 +137,8 @@ impl Eigenbasis {
             let result = vectors * turned;
             for (column, line) in batch.enumerate() {
                 for j in 0..dim {
-                    amplitudes[position(line, j)] = Complex64::new(result[(j, 2 * column)], result[(j, 2 * column + 1)]);
+                    amplitudes[position(line, j)] =
+                        Complex64::new(result[(j, 2 * column)], result[(j, 2 * column + 1)]);
                 }
             }
         }
@@ -164,11 +165,7 @@ impl Eigenbasis {
 /// The eigenvalue that belongs to `vector`, near `value`: `λ + v·(H - λ)v / v·v`.
 ///
 /// The residual is summed in [`Double`] precision, since its terms cancel.
-fn rayleigh_quotient(
-    value: f64,
-    vector: &[f64],
-    elements: impl Fn(usize, &mut dyn FnMut(usize, Double)),
-) -> Double {
+fn rayleigh_quotient(value: f64, vector: &[f64], elements: impl Fn(usize, &mut dyn FnMut(usize, Double))) -> Double {
     let mut correction = 0.0;
     let mut norm = 0.0;
     for (row, &component) in vector.iter().enumerate() {
@@ -220,9 +217,7 @@ mod tests {
         };
         let start = [1.0, 2.0, -1.0, 0.5].map(|re| Complex64::new(re, 1.0));
         let mut results = Vec::new();
-        for basis in
-            [Eigenbasis::tridiagonal(&diagonal, &beside, &stop()), Eigenbasis::dense(4, element, &stop())]
-        {
+        for basis in [Eigenbasis::tridiagonal(&diagonal, &beside, &stop()), Eigenbasis::dense(4, element, &stop())] {
             let mut psi = start;
             basis.expect("converges").evolve(1.3, &mut psi, 1, |_, j| j, &stop()).expect("not stopped");
             results.push(psi);

@@ -99,7 +99,8 @@ impl SpinHamiltonian {
         if self.hops(shape) || (self.drive != 0.0 && self.has_couplings()) {
             return propagator::bytes(self, shape);
         }
-        let table = |coupling: &Coupling| 16 * coupling.wires.iter().map(|&wire| shape.dims()[wire] as u64).product::<u64>();
+        let table =
+            |coupling: &Coupling| 16 * coupling.wires.iter().map(|&wire| shape.dims()[wire] as u64).product::<u64>();
         SpinGates::wire_bytes(shape) + self.couplings.iter().map(table).max().unwrap_or(0)
     }
 
@@ -142,7 +143,13 @@ impl SpinHamiltonian {
     }
 
     /// Hands the elements beside the diagonal in row `index` to `act(column, element)`.
-    pub(crate) fn beside_diagonal(&self, shape: &Shape, elements: &Elements, index: usize, act: &mut dyn FnMut(usize, Double)) {
+    pub(crate) fn beside_diagonal(
+        &self,
+        shape: &Shape,
+        elements: &Elements,
+        index: usize,
+        act: &mut dyn FnMut(usize, Double),
+    ) {
         let level = |wire: usize| shape.level(index, wire);
         if self.drive != 0.0 {
             for wire in 0..shape.num_wires() {

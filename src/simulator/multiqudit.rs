@@ -2,13 +2,13 @@
 
 use qspool_driver::{Program, StopFlag};
 
+use super::double::Double;
 use super::error::SimulationError;
 use super::hamiltonian::{Charge, Coupling, SpinHamiltonian, neighbours};
 use super::instruction::Step;
 use super::register::{Shape, float};
 use super::registry::{Simulator, prepare_in_order};
 use super::sampling::Prepared;
-use super::double::Double;
 use super::spin::{SpinGates, magnetic_number};
 
 /// The simulator of one spin of length N/2 per wire.
@@ -22,11 +22,23 @@ const KNOWN: [&str; 9] =
 /// What one instruction does.
 enum Gate {
     Nothing,
-    Wire { wire: usize, terms: [f64; 3] },
-    WireY { wire: usize, theta: f64 },
-    Exchange { wires: [usize; 2], strength: f64 },
+    Wire {
+        wire: usize,
+        terms: [f64; 3],
+    },
+    WireY {
+        wire: usize,
+        theta: f64,
+    },
+    Exchange {
+        wires: [usize; 2],
+        strength: f64,
+    },
     /// `exp(-iJ (L+ L- + L- L+))` with both on one wire: `2J (s(s+1) - m(m+1))`.
-    ExchangeWithItself { wire: usize, strength: f64 },
+    ExchangeWithItself {
+        wire: usize,
+        strength: f64,
+    },
     Register(SpinHamiltonian),
 }
 

@@ -117,7 +117,8 @@ fn blocks(hamiltonian: &SpinHamiltonian, shape: &Shape) -> Result<Blocks, Simula
     let last = shape.dims().iter().map(|dim| dim - 1).sum::<usize>();
     let mut sizes = vec![0; last + 1];
     sums.iter().for_each(|&sum| sizes[sum] += 1);
-    let mut next: Vec<usize> = sizes.iter().scan(0, |first, size| Some(std::mem::replace(first, *first + size))).collect();
+    let mut next: Vec<usize> =
+        sizes.iter().scan(0, |first, size| Some(std::mem::replace(first, *first + size))).collect();
     for (index, &sum) in sums.iter().enumerate() {
         order[next[sum]] = index;
         next[sum] += 1;

@@ -172,7 +172,8 @@ impl Register {
             if a < b { angle(level, fast_level) } else { angle(fast_level, level) }
         };
         let phases: Vec<Complex64> = (0..self.shape.dims[slow] * width).map(|cell| of_pair(cell).phase()).collect();
-        let act = |[level, fast_level]: [usize; 2], run: &mut [Complex64]| scale(run, phases[level * width + fast_level]);
+        let act =
+            |[level, fast_level]: [usize; 2], run: &mut [Complex64]| scale(run, phases[level * width + fast_level]);
         self.shape.pair_runs(&mut self.psi, [slow, fast], act);
     }
 }

@@ -13,12 +13,8 @@ use super::sampling::Prepared;
 use super::singlequdit::Singlequdit;
 
 /// All simulators, by the name that a schema gives. A new one is one file and one line here.
-pub const SIMULATORS: [(&str, &dyn Simulator); 4] = [
-    ("fermions", &Fermions),
-    ("multiqudit", &Multiqudit),
-    ("rydberg", &Rydberg),
-    ("singlequdit", &Singlequdit),
-];
+pub const SIMULATORS: [(&str, &dyn Simulator); 4] =
+    [("fermions", &Fermions), ("multiqudit", &Multiqudit), ("rydberg", &Rydberg), ("singlequdit", &Singlequdit)];
 
 /// The simulator of this name.
 pub fn simulator(name: &str) -> Option<&'static dyn Simulator> {

@@ -30,12 +30,7 @@ impl Prepared {
     ///
     /// The first index whose part of the running sum exceeds the double is the state that is found. `O(states)` and
     /// then `O(1)` per shot.
-    pub fn sample(
-        self,
-        shots: u32,
-        random: &mut dyn Uniform,
-        stop: &StopFlag,
-    ) -> Result<Outcome, SimulationError> {
+    pub fn sample(self, shots: u32, random: &mut dyn Uniform, stop: &StopFlag) -> Result<Outcome, SimulationError> {
         if self.measured.is_empty() {
             return Ok(Outcome::default());
         }
