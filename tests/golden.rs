@@ -1,5 +1,8 @@
 //! The recorded jobs of the Python stack: same probabilities, same shots.
 
+#[path = "common/dense.rs"]
+mod dense;
+
 use std::fs;
 use std::path::Path;
 
@@ -143,4 +146,20 @@ fn fermions_gives_the_recorded_shots() {
 #[test]
 fn rydberg_gives_the_recorded_shots() {
     check("rydberg", 91, 89);
+}
+
+#[test]
+fn chain_gates_that_the_reference_ignores_agree_with_dense_matrices() {
+    let simulator = simulator("multiqudit").expect("one of the four");
+    let jobs = recorded("multiqudit");
+    let ignored: Vec<&Recorded> = jobs.iter().filter(|job| !job.is_comparable()).collect();
+    assert_eq!(ignored.len(), 5, "the golden jobs with reference_noop");
+    for experiment in ignored.into_iter().flat_map(Recorded::experiments) {
+        let prepared = simulator.prepare(&experiment.program, &StopFlag::default()).expect("runs");
+        let (dims, psi) = dense::amplitudes("multiqudit", &experiment.program);
+        assert_eq!(prepared.register.shape().dims(), dims);
+        let pairs = prepared.register.amplitudes().iter().zip(&psi);
+        let worst = pairs.map(|(fast, slow)| (fast - slow).norm()).fold(0.0, f64::max);
+        assert!(worst < 1e-11, "{}: amplitude off by {worst}", experiment.name);
+    }
 }
