@@ -29,7 +29,7 @@ pub enum RunError {
     #[error("the run was stopped")]
     Stopped,
     /// It cannot be run; the message is one line for the user.
-    #[error("{experiment}: {source}")]
+    #[error("{experiment}{}{source}", after_experiment(source))]
     Failed {
         /// The experiment.
         experiment: String,
@@ -42,6 +42,11 @@ pub enum RunError {
         /// The experiment.
         experiment: String,
     },
+}
+
+/// What stands between the experiment and what is wrong: the same as where a schema refuses an instruction.
+fn after_experiment(source: &SimulationError) -> &'static str {
+    if matches!(source, SimulationError::Instruction { .. }) { ", " } else { ": " }
 }
 
 impl From<Stopped> for RunError {

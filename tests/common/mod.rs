@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use qspool::backend::{Backend, BackendOptions, SchemaSet};
 use qspool::job::{BackendName, JobId};
+use qspool::spooler::{Plan, ServedBackend, Source, SpoolerOptions};
 use qspool::storage::{MediumOptions, Provider, Storage, StorageContext, StorageOptions, open};
 
 /// A backend that exists everywhere.
@@ -58,4 +60,28 @@ impl TempStorage {
 /// The path of a file below the package.
 pub fn package_file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// A fresh spooler plan: the backend of [`backend`] on one storage that is open already.
+pub fn plan(provider: Provider, workers: usize, options: SpoolerOptions) -> Plan {
+    let schemas = SchemaSet::load(None).expect("the built-in schemas");
+    let backend = Backend::open(&backend(), &BackendOptions::default(), &schemas).expect("a built-in backend");
+    let storages = vec![provider.name().clone()];
+    Plan {
+        storages: vec![(provider.name().clone(), Source::Open(provider))],
+        backends: vec![ServedBackend { backend: Arc::new(backend), workers, storages }],
+        options,
+    }
+}
+
+/// Waits until `condition` gives a value; panics with `what` after a time that no machine needs.
+pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+    let begin = std::time::Instant::now();
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(60), "{what} did not happen");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
