@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use common::{TempStorage, backend, job_id};
 use qspool::job::{Document, DocumentId, JobId};
-use qspool::storage::{Claim, Place, Storage, StorageErrorKind};
+use qspool::storage::{Claim, Place, StorageErrorKind};
 
 const TEXT: &str = r#"{"experiment_0": {}}"#;
 const DEAD: &str = "0123456789abcdef01234567";

@@ -47,6 +47,12 @@ impl Failure {
         self
     }
 
+    /// The same in one line, for a log.
+    pub(super) fn one_line(&self) -> String {
+        let lines = self.causes.iter().flat_map(|cause| cause.lines()).chain(self.hint.as_deref());
+        std::iter::once(self.what.as_str()).chain(lines).collect::<Vec<_>>().join("; ")
+    }
+
     pub(super) fn code(&self) -> ExitCode {
         ExitCode::from(self.exit as u8)
     }

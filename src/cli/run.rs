@@ -51,7 +51,10 @@ async fn work(
                         log_start(&config, &plan);
                         spooler.reload(plan).await;
                     }
-                    Err(failure) => tracing::error!(%failure, "the configuration is not reloaded; the old one holds"),
+                    Err(failure) => {
+                        let why = failure.one_line();
+                        tracing::error!(why, "the configuration is not reloaded; the old one holds");
+                    }
                 }
                 notify::ready();
             }

@@ -51,7 +51,7 @@ impl Feeder {
                 }
                 Err(error) => {
                     if backoff.is_fresh() {
-                        tracing::error!(%error, "the queue cannot be looked at; trying again until it can");
+                        tracing::error!(%error, "the queue cannot be served; trying again until it can");
                     }
                     self.view.retry_all();
                     backoff.wait(&stop).await;
@@ -67,20 +67,18 @@ impl Feeder {
         loop {
             self.announce_if_due().await?;
             let has_job = self.provider.look(self.backend.name(), &mut self.view).await?;
-            if !backoff.is_fresh() {
-                tracing::info!("the queue can be looked at again");
-                backoff.reset();
-            }
             if has_job {
                 let Some(slot) = self.wait_for_slot().await? else { return Ok(()) };
                 match self.provider.get_next_job_in_queue(self.backend.name(), &mut self.view).await? {
                     NextJob::Claimed(lease) => {
+                        recovered(backoff);
                         self.begin(lease, slot);
                         continue;
                     }
                     NextJob::Empty | NextJob::Unsettled => {}
                 }
             }
+            recovered(backoff);
             let pause = match &changes {
                 _ if self.view.has_aside() => UNSETTLED_INTERVAL,
                 Some(_) => self.shared.options.scan_interval(),
@@ -160,6 +158,14 @@ impl Feeder {
         }
         self.next_announcement = Instant::now() + ANNOUNCE_INTERVAL;
         Ok(())
+    }
+}
+
+/// Called when the storage has done all that was asked of it.
+fn recovered(backoff: &mut Backoff) {
+    if !backoff.is_fresh() {
+        tracing::info!("the queue is served again");
+        backoff.reset();
     }
 }
 

@@ -41,6 +41,7 @@ impl Work {
     /// Reads, validates, runs and publishes. The slot is free again once the outcome is stored.
     pub(super) async fn bring_to_end(self, slot: OwnedSemaphorePermit) {
         let begin = Instant::now();
+        tracing::debug!(attempts = self.lease.record.attempts, "the job is ours");
         let (ended, reason) = match self.read().await {
             Ok(text) => self.run(text).await,
             Err(Some(status)) => (Ended::Error(status), None),

@@ -1,5 +1,7 @@
 //! What several tests need.
-#![expect(dead_code, reason = "each test takes its part")]
+#![allow(dead_code, reason = "each test takes its part, and an expectation would fail where one takes all")]
+
+pub(crate) mod daemon;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,59 +13,59 @@ use qspool::spooler::{Plan, ServedBackend, Source, SpoolerOptions};
 use qspool::storage::{MediumOptions, Provider, Storage, StorageContext, StorageOptions, open};
 
 /// A backend that exists everywhere.
-pub fn backend() -> BackendName {
+pub(crate) fn backend() -> BackendName {
     "fermions".parse().expect("a name")
 }
 
 /// The id of the job `number`.
-pub fn job_id(number: u32) -> JobId {
+pub(crate) fn job_id(number: u32) -> JobId {
     JobId::time_ordered(number, [0; 8])
 }
 
 /// A storage in a fresh place that goes away with this value.
-pub struct TempStorage {
+pub(crate) struct TempStorage {
     directory: tempfile::TempDir,
     options: MediumOptions,
 }
 
 impl TempStorage {
     /// A directory of local files.
-    pub async fn local() -> Self {
+    pub(crate) async fn local() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let StorageOptions { medium, .. } = StorageOptions::local(directory.path().to_owned());
         Self { directory, options: medium }
     }
 
     /// Opens it once more, as another spooler would.
-    pub async fn open(&self) -> Arc<dyn Storage> {
+    pub(crate) async fn open(&self) -> Arc<dyn Storage> {
         let context = StorageContext { lease: Duration::from_secs(60), max_job_bytes: 1 << 20 };
         open(&self.options, context).await.expect("the storage opens")
     }
 
     /// The same as a provider.
-    pub async fn provider(&self) -> Provider {
+    pub(crate) async fn provider(&self) -> Provider {
         Provider::new("test".parse().expect("a name"), true, self.open().await)
     }
 
     /// Where it lies.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
     /// Ends a spooler's hold on the storage without letting it say goodbye.
-    pub fn kill(&self, storage: Arc<dyn Storage>) {
+    pub(crate) fn kill(&self, storage: Arc<dyn Storage>) {
         assert_eq!(Arc::strong_count(&storage), 1, "somebody else still uses it");
         drop(storage);
     }
 }
 
 /// The path of a file below the package.
-pub fn package_file(path: &str) -> PathBuf {
+pub(crate) fn package_file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 /// A fresh spooler plan: the backend of [`backend`] on one storage that is open already.
-pub fn plan(provider: Provider, workers: usize, options: SpoolerOptions) -> Plan {
+pub(crate) fn plan(provider: Provider, workers: usize, options: SpoolerOptions) -> Plan {
     let schemas = SchemaSet::load(None).expect("the built-in schemas");
     let backend = Backend::open(&backend(), &BackendOptions::default(), &schemas).expect("a built-in backend");
     let storages = vec![provider.name().clone()];
@@ -75,7 +77,7 @@ pub fn plan(provider: Provider, workers: usize, options: SpoolerOptions) -> Plan
 }
 
 /// Waits until `condition` gives a value; panics with `what` after a time that no machine needs.
-pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
     let begin = std::time::Instant::now();
     loop {
         if let Some(value) = condition().await {

@@ -2,6 +2,7 @@
 
 use std::fs::TryLockError;
 use std::io::{self, ErrorKind, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use cap_std::fs::{Dir, OpenOptions};
@@ -21,6 +22,8 @@ const ALIVE: &str = "alive";
 pub(super) struct Instance {
     pub(super) name: InstanceName,
     lock: std::fs::File,
+    /// Held while a job is on its way from the queue to running or back.
+    transit: Mutex<()>,
 }
 
 /// Another instance that has died. While this value lives, nobody else clears up after it.
@@ -70,12 +73,17 @@ impl Instance {
         lock.try_lock().map_err(io::Error::from)?;
         lock.write_all(&serde_json::to_vec(&Mark::of_this_process(lease))?)?;
         rename_new(&leases, &hidden, &leases, name.as_str())?;
-        Ok(Self { name, lock })
+        Ok(Self { name, lock, transit: Mutex::new(()) })
     }
 
     /// The path of the instance's folder.
     pub(super) fn folder(&self) -> String {
         format!("{LEASES}/{}", self.name)
+    }
+
+    /// Keeps others of this process from moving jobs.
+    pub(super) fn lock_transit(&self) -> MutexGuard<'_, ()> {
+        self.transit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the folder is still there; somebody may have cleared the storage by hand.

@@ -23,7 +23,7 @@ use cap_std::fs::Dir;
 use jiff::Timestamp;
 
 use super::files::{Tree, read_file, rename_new, sync};
-use super::instance::{DeadInstance, Instance, LEASES, instance_names};
+use super::instance::{Instance, LEASES, instance_names};
 use crate::job::{BackendName, JobId};
 use crate::storage::{Lease, LeaseRecord, Place};
 
@@ -75,6 +75,7 @@ impl Instance {
         let own = self.leases_of(tree, backend)?;
         let running = tree.dir_or_new(&Place::Running.to_string())?;
         let leases = tree.dir(LEASES)?;
+        let _transit = self.lock_transit();
         match rename_new(&queue, &document_file(job_id), &own, &job_file(job_id)) {
             Err(error) if error.kind() == ErrorKind::NotFound && self.is_in(tree) => return Ok(None),
             result => result?,
@@ -86,9 +87,11 @@ impl Instance {
             .write(lease_file(job_id), serde_json::to_vec(&record)?)
             .and_then(|()| rename_new(&own, &job_file(job_id), &running, &document_file(job_id)));
         if let Err(error) = taken {
-            // A full disk, or a job of that id is running: the job goes back where it was.
-            remove_if_there(&own, &lease_file(job_id))?;
-            rename_new(&own, &job_file(job_id), &queue, &document_file(job_id))?;
+            // A full disk, or a job of that id is running: the job goes back where it was, at the latest when this
+            // instance looks after what it has in transit.
+            if let Err(stuck) = return_transit(tree, &own, backend, job_id) {
+                tracing::warn!(%job_id, %stuck, "a job that could not be claimed is kept until it can go back");
+            }
             return Err(error);
         }
         if had_record {
@@ -119,14 +122,15 @@ impl Instance {
             return Ok(());
         }
         let running = tree.dir_or_new(&Place::Running.to_string())?;
+        let _transit = self.lock_transit();
         match rename_new(&running, &document_file(&lease.job_id), &own, &job_file(&lease.job_id)) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return self.release(tree, lease),
-            result => result?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            result => {
+                result?;
+                return_transit(tree, &own, &lease.backend, &lease.job_id)?;
+            }
         }
-        let leases = tree.dir(LEASES)?;
-        write_over(tree, &leases, &record_file(&lease.job_id), &lease.record)?;
-        self.release(tree, lease)?;
-        return_to_queue(tree, &own, &lease.backend, &lease.job_id)
+        self.release(tree, lease)
     }
 
     /// Ends a lease.
@@ -138,47 +142,28 @@ impl Instance {
 
     /// Deals with all that dead instances left, and takes their leases over.
     pub(super) fn adopt_orphans(&self, tree: &Tree) -> io::Result<Vec<Lease>> {
+        let transit = self.lock_transit();
+        for (backend, own) in backends_of(tree, &self.folder())? {
+            // Whoever moves a job holds the lock, so what is in transit now is stuck there.
+            return_all(tree, &own, &backend)?;
+        }
+        drop(transit);
         let mut adopted = Vec::new();
         for dead in self.find_dead(tree)? {
-            self.adopt_from(tree, &dead, &mut adopted)?;
+            for (backend, theirs) in backends_of(tree, &dead.folder)? {
+                return_all(tree, &theirs, &backend)?;
+                for job_id in ids_of(&theirs, ".lease")? {
+                    adopted.extend(self.adopt(tree, &theirs, &backend, &job_id)?);
+                }
+                for job_id in ids_of(&theirs, ".cancel")? {
+                    remove_if_there(&theirs, &cancel_file(&job_id))?;
+                }
+            }
             if let Err(error) = dead.remove(tree) {
                 tracing::debug!(%error, "the folder of a dead spooler could not be removed; it does no harm");
             }
         }
         Ok(adopted)
-    }
-
-    fn adopt_from(&self, tree: &Tree, dead: &DeadInstance, adopted: &mut Vec<Lease>) -> io::Result<()> {
-        for entry in tree.dir(&dead.folder)?.entries()? {
-            let Some(backend) = entry?.file_name().to_str().and_then(|name| name.parse::<BackendName>().ok()) else {
-                continue;
-            };
-            let path = format!("{}/{backend}", dead.folder);
-            let theirs = match tree.dir(&path) {
-                // The lock file has the form of a backend's name too.
-                Err(error) if error.kind() == ErrorKind::NotADirectory => continue,
-                theirs => theirs?,
-            };
-            let names: Vec<String> = tree.list(&path)?.into_iter().map(|entry| entry.name).collect();
-            let ids = |suffix: &str| -> Vec<JobId> {
-                names.iter().filter_map(|name| name.strip_suffix(suffix)?.parse().ok()).collect()
-            };
-            for job_id in ids(".job") {
-                if let Some(record) = read_record(&theirs, &lease_file(&job_id)) {
-                    write_over(tree, &tree.dir(LEASES)?, &record_file(&job_id), &record)?;
-                }
-                remove_if_there(&theirs, &lease_file(&job_id))?;
-                return_to_queue(tree, &theirs, &backend, &job_id)?;
-            }
-            for job_id in ids(".lease") {
-                adopted.extend(self.adopt(tree, &theirs, &backend, &job_id)?);
-            }
-            // Marks of cancellation, and halves of records.
-            for name in names.iter().filter(|name| name.ends_with(".cancel") || name.ends_with(".tmp")) {
-                remove_if_there(&theirs, name)?;
-            }
-        }
-        Ok(())
     }
 
     fn adopt(&self, tree: &Tree, theirs: &Dir, backend: &BackendName, job_id: &JobId) -> io::Result<Option<Lease>> {
@@ -201,18 +186,50 @@ impl Instance {
     }
 }
 
-fn write_over(tree: &Tree, dir: &Dir, name: &str, record: &LeaseRecord) -> io::Result<()> {
-    let content = serde_json::to_vec(record)?;
-    match tree.create(dir, name, &content) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => tree.replace(dir, name, &content),
-        result => result,
+/// The subfolders of an instance, one per backend.
+fn backends_of(tree: &Tree, instance: &str) -> io::Result<Vec<(BackendName, Dir)>> {
+    let folder = tree.dir(instance)?;
+    let mut backends = Vec::new();
+    for entry in folder.entries()? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if let Some(backend) = name.to_str().and_then(|name| name.parse().ok())
+            && entry.file_type()?.is_dir()
+        {
+            backends.push((backend, folder.open_dir(name)?));
+        }
     }
+    Ok(backends)
 }
 
-/// The modification time is left as it was, and the queue is in its order: the job goes first again.
-fn return_to_queue(tree: &Tree, from: &Dir, backend: &BackendName, job_id: &JobId) -> io::Result<()> {
+/// The jobs that have a file with this ending.
+fn ids_of(dir: &Dir, ending: &str) -> io::Result<Vec<JobId>> {
+    let mut ids = Vec::new();
+    for entry in dir.entries()? {
+        ids.extend(entry?.file_name().to_str().and_then(|name| name.strip_suffix(ending)?.parse().ok()));
+    }
+    Ok(ids)
+}
+
+/// Lets everything in transit go back to its queue.
+fn return_all(tree: &Tree, dir: &Dir, backend: &BackendName) -> io::Result<()> {
+    ids_of(dir, ".job")?.iter().try_for_each(|job_id| return_transit(tree, dir, backend, job_id))
+}
+
+/// Lets one job go back from transit to its queue. The lease ends first, and its record is kept before that.
+fn return_transit(tree: &Tree, dir: &Dir, backend: &BackendName, job_id: &JobId) -> io::Result<()> {
+    if let Some(record) = read_record(dir, &lease_file(job_id)) {
+        let (leases, name) = (tree.dir(LEASES)?, record_file(job_id));
+        let content = serde_json::to_vec(&record)?;
+        match tree.create(&leases, &name, &content) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => tree.replace(&leases, &name, &content)?,
+            result => result?,
+        }
+    }
+    remove_if_there(dir, &lease_file(job_id))?;
+    // The modification time stays as it was and the queue is in its order, so the job goes first again.
     let queue = tree.dir_or_new(&Place::Queued(backend).to_string())?;
-    rename_new(from, &job_file(job_id), &queue, &document_file(job_id))?;
+    rename_new(dir, &job_file(job_id), &queue, &document_file(job_id))?;
     sync(&queue)
 }
 
