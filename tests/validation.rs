@@ -270,9 +270,19 @@ fn wires_must_lie_in_the_register() {
         r#"["rlxly", [2, 3], [1]]"#,
         "experiment_0, instruction 0 (rlxly): wires [2,3] not allowed; allowed with num_wires 3: wires 0 to 2",
     );
+    check(
+        "rydberg",
+        2,
+        r#"["measure", [4], []], ["jump", [0], []], ["rlx", [3], [1]]"#,
+        "experiment_0, instruction 0 (measure): wires [4] not allowed; \
+         allowed with num_wires 2: wires 0 to 1 (and 2 more)",
+    );
     check("fermions", 2, r#"["load", [7], []], ["fhop", [4, 5, 6, 7], [1]], ["measure", [7], []]"#, "accepted");
     check("rydberg", 1, r#"["barrier", [0, 1, 2, 3, 4], []]"#, "accepted");
 }
+
+/// The wires of the device that serves multiqudit and rydberg.
+const DEVICE: &str = "0, 1, 2, 3, 4";
 
 #[test]
 fn gates_on_the_whole_register_take_its_wires_or_those_of_the_device() {
@@ -285,7 +295,6 @@ fn gates_on_the_whole_register_take_its_wires_or_those_of_the_device() {
         let verdict = validate(backend, &job(num_wires, &format!(r#"["{name}", [{wires}], [{params}]]"#)));
         assert_eq!(verdict.is_ok(), is_allowed, "{name} on [{wires}] of {num_wires}: {verdict:?}");
     };
-    const DEVICE: &str = "0, 1, 2, 3, 4";
     for num_wires in 1..=5 {
         let register = (0..num_wires).map(|wire| wire.to_string()).collect::<Vec<_>>().join(", ");
         let smaller = (0..num_wires - 1).map(|wire| wire.to_string()).collect::<Vec<_>>().join(", ");
@@ -431,6 +440,7 @@ fn a_text_that_is_no_job_is_refused_in_words() {
     check(b"[1]", "The job is a list; allowed: an object of experiments.");
     check(b"\"abc\"", "The job is \"abc\"; allowed: an object of experiments.");
     check(b"null", "The job is null; allowed: an object of experiments.");
+    check(br#"{"experiment_0": 1, "#, "The job is not JSON: line 1, column 20: EOF while parsing a value.");
     check(b"{} {}", "The job is not JSON: line 1, column 4: trailing characters.");
     check(b"{\n  \"experiment_0\": NaN}", "The job is not JSON: line 2, column 19: expected value.");
     check(b"{\"experiment_0\": 1e400}", "The job is not JSON: line 1, column 22: number out of range.");
@@ -471,12 +481,12 @@ fn hostile_sizes_neither_hang_nor_flood() {
     );
     check(
         &job(1, &vec![r#"["jump", [0], []]"#; MILLION].join(", ")),
-        &format!(r#"experiment_0, instruction 0: unknown instruction "jump"; {allowed} (and more than 19 more)"#),
+        &format!(r#"experiment_0, instruction 0: unknown instruction "jump"; {allowed} (and at least 19 more)"#),
     );
     let experiments = (0..100_000).map(|number| format!(r#""{number}": 0"#)).collect::<Vec<_>>().join(", ");
     check(
         &format!("{{{experiments}}}"),
-        &format!(r#"experiment "0" not allowed; allowed: {pattern} (and more than 19 more)"#),
+        &format!(r#"experiment "0" not allowed; allowed: {pattern} (and at least 19 more)"#),
     );
     let unknown = (0..100_000).map(|number| format!(r#""{number}": 0"#)).collect::<Vec<_>>().join(", ");
     check(&format!(r#"{{"experiment_0": {{{unknown}}}}}"#), "experiment_0: more than 100 keys (and 3 more)");
@@ -689,4 +699,37 @@ fn seeds_of_the_fuzz_target_keep_the_promises() {
         count += 1;
     }
     assert!(count >= 20, "{count} seeds");
+}
+
+// ---- The page for engineers ------------------------------------------------------------------------------------
+
+#[test]
+fn the_examples_of_the_page_are_right() {
+    let page = read("docs/schemas.md");
+    let mut blocks = page.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default());
+    let (file, job) = (blocks.next().expect("the schema"), blocks.next().expect("the job"));
+    let schema = BackendSchema::parse(file).unwrap_or_else(|error| panic!("{error}"));
+    let valid = schema.validate(job.as_bytes()).unwrap_or_else(|rejection| panic!("{rejection}"));
+    assert_eq!(valid.experiments[0].program.instructions.len(), 3);
+    let too_many = job.replace(r#""shots": 100"#, r#""shots": 5001"#);
+    let rejection = schema.validate(too_many.as_bytes()).expect_err("too many shots");
+    assert_eq!(rejection.to_string(), "experiment_0: shots 5001 not allowed; allowed: 1 to 5000");
+
+    let config = schema.configuration(&"tweezers".parse().expect("a name"));
+    assert_eq!((config.num_wires, config.max_shots), (2, 5000));
+    assert_eq!(config.gates.iter().map(|gate| gate.name.as_str()).collect::<Vec<_>>(), ["rlx", "rydberg_full"]);
+    assert_eq!(config.gates[0].coupling_map, [[0], [1]]);
+}
+
+#[test]
+fn the_page_names_every_key_of_the_built_in_files() {
+    let page = read("docs/schemas.md");
+    for (name, text) in builtin() {
+        let file: Value = serde_json::from_str(text).expect("JSON");
+        let definitions = file["$defs"].as_object().expect("definitions").values();
+        let annotations = definitions.chain([&file]).filter_map(|schema| schema["x-qspool"].as_object());
+        for key in annotations.flat_map(|annotation| annotation.keys()) {
+            assert!(page.contains(&format!("`{key}`")), "{name}: {key}");
+        }
+    }
 }

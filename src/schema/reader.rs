@@ -212,12 +212,12 @@ impl<'de> Shape<'de> for ExperimentShape<'_, '_> {
         let mut seen: Vec<Cow<str>> = Vec::new();
         while let Some(Key(key)) = object.next_key()? {
             if seen.contains(&key) {
-                self.0.problem(format!("key {} appears twice", words::shown_text(&key)));
+                self.0.problem(&format!("key {} appears twice", words::shown_text(&key)));
                 object.next_value::<IgnoredAny>()?;
                 continue;
             }
             if seen.len() == MAX_KEYS {
-                self.0.problem(format!("more than {MAX_KEYS} keys"));
+                self.0.problem(&format!("more than {MAX_KEYS} keys"));
                 object.next_value::<IgnoredAny>()?;
                 return skip_object(object);
             }
