@@ -215,7 +215,8 @@ fn a_bad_instruction_is_named_with_its_value_and_what_is_allowed() {
         "fermions",
         8,
         r#"["barrier", [8], []]"#,
-        "experiment_0, instruction 0 (barrier): wires [8] not allowed; allowed: a list of at most 8, each an integer, 0 to 7",
+        "experiment_0, instruction 0 (barrier): wires [8] not allowed; \
+         allowed: a list of at most 8, each an integer, 0 to 7",
     );
     check(
         "rydberg",
@@ -618,7 +619,11 @@ fn compiled(backend: &str) -> &'static BackendSchema {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, rng_seed: RngSeed::Fixed(20), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(20),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn a_job_within_the_limits_is_accepted((backend, job) in backend_and_job()) {

@@ -493,7 +493,8 @@ mod tests {
             "rydberg",
             "/oneOf",
             json!([{}]),
-            "top level: unknown key \"oneOf\"; allowed: $schema, $comment, title, description, x-qspool, type, minProperties, propertyNames, additionalProperties, $defs",
+            "top level: unknown key \"oneOf\"; \
+             allowed: $schema, $comment, title, description, x-qspool, type, minProperties, propertyNames, additionalProperties, $defs",
         );
         check(
             "rydberg",
@@ -550,7 +551,8 @@ mod tests {
             "rydberg",
             "/$defs/rlx/x-qspool/wires",
             json!("all"),
-            "/$defs/rlx/x-qspool/wires: \"all\" not allowed; allowed: \"in_register\", \"on_device\", \"whole_register\", \"part_or_whole\"",
+            "/$defs/rlx/x-qspool/wires: \"all\" not allowed; \
+             allowed: \"in_register\", \"on_device\", \"whole_register\", \"part_or_whole\"",
         );
         check(
             "rydberg",
@@ -591,14 +593,16 @@ mod tests {
             "rydberg",
             "/$schema",
             json!("http://json-schema.org/draft-07/schema#"),
-            "/$schema: \"http://json-schema.org/draft-07/schema#\" not allowed; allowed: \"https://json-schema.org/draft/2020-12/schema\"",
+            "/$schema: \"http://json-schema.org/draft-07/schema#\" not allowed; \
+             allowed: \"https://json-schema.org/draft/2020-12/schema\"",
         );
         check("rydberg", "/description", Value::Null, "top level: key \"description\" missing");
         check(
             "rydberg",
             "/$defs/angle/type",
             json!("strng"),
-            "/$defs/angle/type: \"strng\" not allowed; allowed: \"array\", \"boolean\", \"integer\", \"null\", \"number\", \"object\", \"string\"",
+            "/$defs/angle/type: \"strng\" not allowed; \
+             allowed: \"array\", \"boolean\", \"integer\", \"null\", \"number\", \"object\", \"string\"",
         );
         check(
             "rydberg",
@@ -621,7 +625,8 @@ mod tests {
         );
         for reference in ["https://example.org/a.json", "other.json", "#angle", "#/$defs"] {
             let expected = format!(
-                "/$defs/rlx/prefixItems/2/prefixItems/0/$ref: \"{reference}\" not allowed; allowed: \"#/$defs/…\" of the same file"
+                "/$defs/rlx/prefixItems/2/prefixItems/0/$ref: \"{reference}\" not allowed; \
+                 allowed: \"#/$defs/…\" of the same file"
             );
             check("rydberg", "/$defs/rlx/prefixItems/2/prefixItems/0", json!({"$ref": reference}), &expected);
         }
@@ -679,7 +684,8 @@ mod tests {
             "/$defs/experiment/required: \"instructions\" missing",
         );
         let required = ["instructions", "num_wires", "shots", "comment"];
-        let expected = "/$defs/experiment/required: \"comment\" not allowed; allowed: instructions, num_wires, shots, wire_order, seed";
+        let expected = "/$defs/experiment/required: \"comment\" not allowed; \
+            allowed: instructions, num_wires, shots, wire_order, seed";
         check("rydberg", "/$defs/experiment/required", json!(required), expected);
     }
 
