@@ -46,8 +46,8 @@ impl BackendSchema {
         file::parse(text)
     }
 
-    /// Checks the text of a job, as it lies in a queue. Neither the job nor its rejection is ever larger than a small
-    /// multiple of the text, and no text makes this panic.
+    /// Checks the text of a job, as it lies in a queue. Time and memory grow with the length of the text and with
+    /// nothing else; no text makes this panic.
     ///
     /// The experiments keep the order of their keys. A number without a fraction counts as an integer however it is
     /// written; strings and booleans are no numbers. Unknown keys of an experiment and what follows the params of an
@@ -148,8 +148,8 @@ impl BackendSchema {
     /// What the key `key` of an experiment allows, in words.
     pub(super) fn allowed_property(&self, key: &str, with_type: bool) -> String {
         let schema = self.experiment_property(key).unwrap_or(&Value::Null);
-        if key == "instructions" && !with_type {
-            return words::count(schema);
+        if key == "instructions" {
+            return if with_type { "a list of [name, wires, params]".into() } else { words::count(schema) };
         }
         words::allowed(&self.document, schema, with_type)
     }

@@ -36,12 +36,13 @@ pub(super) struct ExperimentCheck<'s> {
     fields: Map<String, Value>,
     /// The number of instructions, once their list was seen.
     count: Option<usize>,
-    /// The instructions that are right in themselves; all of them unless there are problems.
+    /// The instructions by their index; one that is not right in itself has left an empty name.
     instructions: Vec<Instruction>,
     /// The sizes of register on which all instructions may act: at least the first, at most the second.
     registers: (u32, u32),
     own_problems: Vec<String>,
-    instruction_problems: Vec<String>,
+    /// Each with the index of its instruction.
+    instruction_problems: Vec<(usize, String)>,
     room: usize,
 }
 
@@ -59,28 +60,28 @@ impl<'s> JobCheck<'s> {
     }
 
     pub(super) fn not_an_object(&mut self, shown: &str) {
-        self.problem(format!("The job is {shown}; allowed: an object of experiments."));
+        self.problem(&format!("The job is {shown}; allowed: an object of experiments."));
     }
 
-    fn problem(&mut self, problem: String) {
-        self.problems.push(words::shortened(&problem, PROBLEM_BYTES));
+    fn problem(&mut self, problem: &str) {
+        self.problems.push(words::shortened(problem, PROBLEM_BYTES));
     }
 
     /// Begins the experiment `name`; none if the name itself is a problem.
     pub(super) fn begin_experiment(&mut self, name: &str) -> Option<ExperimentCheck<'s>> {
         let schema = self.schema;
         if !self.names.insert(name.to_owned()) {
-            self.problem(format!("{}: appears twice in the job", words::shown_name(name)));
+            self.problem(&format!("{}: appears twice in the job", words::shown_name(name)));
             return None;
         }
         if !schema.experiment_name.is_valid(&Value::String(name.to_owned())) {
             let allowed = schema.allowed_in("experiment_name");
-            self.problem(format!("experiment {} not allowed; allowed: {allowed}", words::shown_text(name)));
+            self.problem(&format!("experiment {} not allowed; allowed: {allowed}", words::shown_text(name)));
             return None;
         }
         let limit = schema.max_experiments();
-        if number_of(name).is_some_and(|number| number.is_none_or(|number| number > limit)) {
-            self.problem(format!("experiment {} not allowed; allowed numbers: 0 to {limit}", words::shown_text(name)));
+        if !is_number_up_to(limit, name) {
+            self.problem(&format!("experiment {} not allowed; allowed numbers: 0 to {limit}", words::shown_text(name)));
             return None;
         }
         Some(ExperimentCheck {
@@ -102,7 +103,7 @@ impl<'s> JobCheck<'s> {
             // What follows a bad experiment is checked, but need not be kept.
             Ok(experiment) if self.problems.is_empty() => self.experiments.push(experiment),
             Ok(_) => {}
-            Err(problems) => problems.into_iter().for_each(|problem| self.problem(problem)),
+            Err(problems) => problems.iter().for_each(|problem| self.problem(problem)),
         }
     }
 
@@ -111,7 +112,7 @@ impl<'s> JobCheck<'s> {
         let mut kind = RejectionKind::Invalid;
         if self.problems.is_empty() && self.experiments.is_empty() {
             let allowed = self.schema.allowed_in("experiment_name");
-            self.problem(format!("No instructions received. Needed: at least one experiment, its name {allowed}"));
+            self.problem(&format!("No instructions received. Needed: at least one experiment, its name {allowed}"));
         } else if self.problems.is_empty() {
             kind = RejectionKind::TooLarge;
             self.problems = self.too_large();
@@ -137,16 +138,11 @@ impl<'s> JobCheck<'s> {
     }
 }
 
-/// The number at the end of an experiment's name: none without digits, `Some(None)` for one beyond all bounds.
-fn number_of(name: &str) -> Option<Option<u64>> {
+/// Whether the digits at the end of an experiment's name, however many, make a number up to `limit`.
+fn is_number_up_to(limit: u64, name: &str) -> bool {
     let start = name.trim_end_matches(|character: char| character.is_ascii_digit()).len();
-    let digits = &name[start..];
-    (!digits.is_empty()).then(|| {
-        digits.trim_start_matches('0').parse().map_or_else(
-            |error: std::num::ParseIntError| (*error.kind() == std::num::IntErrorKind::Empty).then_some(0),
-            Some,
-        )
-    })
+    let digits = name[start..].trim_start_matches('0');
+    digits.is_empty() || digits.parse().is_ok_and(|number: u64| number <= limit)
 }
 
 impl ExperimentCheck<'_> {
@@ -169,39 +165,42 @@ impl ExperimentCheck<'_> {
     }
 
     /// A problem of the experiment as a whole.
-    pub(super) fn problem(&mut self, problem: String) {
+    pub(super) fn problem(&mut self, problem: &str) {
         self.own_problems.push(format!("{}: {problem}", words::shown_name(&self.name)));
     }
 
     fn instruction_problem(&mut self, index: usize, name: Option<&str>, problem: &str) {
         let experiment = words::shown_name(&self.name);
         let name = name.map(|name| format!(" ({})", words::shown_name(name))).unwrap_or_default();
-        self.instruction_problems.push(format!("{experiment}, instruction {index}{name}: {problem}"));
+        self.instruction_problems.push((index, format!("{experiment}, instruction {index}{name}: {problem}")));
     }
 
     pub(super) fn begin_instructions(&mut self) {
         self.count = Some(0);
     }
 
-    /// Counts an instruction and gives its index.
-    fn next_index(&mut self) -> usize {
-        let index = self.count.unwrap_or(0);
-        self.count = Some(index + 1);
-        index
-    }
-
+    /// Takes note of an instruction that has more values than are read.
     pub(super) fn too_many_values(&mut self, limit: usize) {
-        let index = self.next_index();
+        let index = self.instructions.len();
+        self.keep(None);
         self.instruction_problem(index, None, &format!("more than {limit} values"));
     }
 
+    /// Keeps the next instruction, if it is right.
+    fn keep(&mut self, instruction: Option<Instruction>) {
+        let nothing = || Instruction { name: String::new(), wires: Vec::new(), params: Vec::new() };
+        self.instructions.push(instruction.unwrap_or_else(nothing));
+        self.count = Some(self.instructions.len());
+    }
+
     /// Checks the next instruction.
-    pub(super) fn instruction(&mut self, given: Value) {
-        let index = self.next_index();
+    pub(super) fn instruction(&mut self, given: &mut Value) {
+        let index = self.instructions.len();
         let schema = self.schema;
         let name = given.get(0).and_then(Value::as_str);
         let Some((name, instruction)) = name.and_then(|name| schema.instruction(name)) else {
-            let problem = self.unknown_instruction(&given);
+            let problem = self.unknown_instruction(given);
+            self.keep(None);
             return self.instruction_problem(index, None, &problem);
         };
         match instruction.check(schema.document(), given) {
@@ -209,10 +208,13 @@ impl ExperimentCheck<'_> {
                 let registers = instruction.registers(&checked.wires);
                 self.registers.0 = self.registers.0.max(*registers.start());
                 self.registers.1 = self.registers.1.min(*registers.end());
-                self.instructions.push(checked);
+                self.keep(Some(checked));
             }
             Err(problems) => {
-                problems.iter().for_each(|problem| self.instruction_problem(index, Some(name), problem));
+                self.keep(None);
+                for problem in problems {
+                    self.instruction_problem(index, Some(name), &problem);
+                }
             }
         }
     }
@@ -237,7 +239,8 @@ impl ExperimentCheck<'_> {
         match program {
             Some(program) if self.instruction_problems.is_empty() => Ok(Experiment { name: self.name, program }),
             _ => {
-                self.own_problems.append(&mut self.instruction_problems);
+                self.instruction_problems.sort_by_key(|(index, _)| *index);
+                self.own_problems.extend(self.instruction_problems.into_iter().map(|(_, problem)| problem));
                 Err(self.own_problems)
             }
         }
@@ -254,7 +257,7 @@ impl ExperimentCheck<'_> {
         if !validator.is_valid(&experiment) {
             for error in validator.iter_errors(&experiment).take(MAX_PROBLEMS) {
                 let problem = self.field_problem(&error);
-                self.problem(problem);
+                self.problem(&problem);
             }
         }
         if let Value::Object(fields) = experiment {
@@ -291,25 +294,26 @@ impl ExperimentCheck<'_> {
     fn program(&mut self) -> Option<Program> {
         let number = |key: &str| self.fields.get(key).and_then(integer);
         let (Some(num_wires), Some(shots)) = (number("num_wires"), number("shots")) else {
-            self.problem("num_wires and shots must be integers".into());
+            self.problem("num_wires and shots must be integers");
             return None;
         };
         let seed = match self.fields.get("seed") {
             None | Some(Value::Null) => None,
-            Some(given) => match integer(given) {
-                Some(seed) => Some(seed),
-                None => {
-                    self.problem("seed must be an integer, 0 to 4294967295, or null".into());
+            Some(given) => {
+                let seed = integer(given);
+                if seed.is_none() {
+                    self.problem("seed must be an integer, 0 to 4294967295, or null");
                     return None;
                 }
-            },
+                seed
+            }
         };
         let wire_order = match self.fields.get("wire_order") {
             None => self.schema.default_wire_order(),
             Some(given) => given.as_str().and_then(wire_order),
         };
         let Some(wire_order) = wire_order else {
-            self.problem(r#"wire_order must be "sequential" or "interleaved""#.into());
+            self.problem(r#"wire_order must be "sequential" or "interleaved""#);
             return None;
         };
         if !(self.registers.0..=self.registers.1).contains(&num_wires) {
@@ -321,10 +325,6 @@ impl ExperimentCheck<'_> {
 
     /// Reports the instructions that do not suit the register.
     fn report_unsuitable(&mut self, num_wires: u32) {
-        // With earlier problems the indices of what is left are not known; the user hears of those problems first.
-        if !self.instruction_problems.is_empty() {
-            return;
-        }
         let schema = self.schema;
         for (index, instruction) in std::mem::take(&mut self.instructions).iter().enumerate() {
             if self.is_given_up() {

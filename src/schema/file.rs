@@ -46,6 +46,9 @@ const TOP_KEYWORDS: &[&str] = &[
     "additionalProperties",
     "$defs",
 ];
+const EXPERIMENT_KEYWORDS: &[&str] = &["$comment", "title", "description", "type", "required", "properties"];
+const INSTRUCTION_KEYWORDS: &[&str] =
+    &["$comment", "title", "description", annotation::KEY, "type", "minItems", "prefixItems"];
 const INSTRUCTIONS_KEYWORDS: &[&str] = &["$comment", "title", "description", "type", "minItems", "maxItems", "items"];
 const EXPERIMENT_PROPERTIES: &[&str] = &["instructions", "num_wires", "shots", "wire_order", "seed"];
 
@@ -65,7 +68,7 @@ pub(super) fn parse(text: &str) -> Result<BackendSchema, SchemaError> {
     let description = required_text(&document, "", "description")?;
     let limits = ExperimentLimits::read(&document)?;
     let instructions = read_instructions(&document, &annotation, limits.num_wires)?;
-    let gates = published_gates(&document, &annotation, &instructions)?;
+    let gates = published_gates(&document, &instructions)?;
     check_hilbert_space(&document, &annotation)?;
     check_unused(&document, &annotation)?;
     Ok(BackendSchema {
@@ -126,16 +129,17 @@ fn required_text(document: &Value, pointer: &str, key: &str) -> Result<String, S
 }
 
 fn check_fixed_parts(document: &Value, top: &Map<String, Value>) -> Result<(), SchemaError> {
-    let refuse_others = |object: &Map<String, Value>, pointer: &str, known: &[&str]| {
-        let other = object.keys().find(|key| !known.contains(&key.as_str()));
-        other.map_or(Ok(()), |key| Err(annotation::unknown_key(pointer, key, known)))
-    };
     refuse_others(top, "", TOP_KEYWORDS)?;
-    for name in ["experiment_name", "experiment", "instruction"] {
-        required(document, &member("/$defs", name))?;
+    required(document, "/$defs/experiment_name")?;
+    let keywords_of = [
+        (EXPERIMENT, EXPERIMENT_KEYWORDS),
+        (PROPERTIES, EXPERIMENT_PROPERTIES),
+        ("/$defs/experiment/properties/instructions", INSTRUCTIONS_KEYWORDS),
+        ("/$defs/instruction", INSTRUCTION_KEYWORDS),
+    ];
+    for (pointer, known) in keywords_of {
+        refuse_others(object(required(document, pointer)?, pointer)?, pointer, known)?;
     }
-    let properties = object(required(document, PROPERTIES)?, PROPERTIES)?;
-    refuse_others(properties, PROPERTIES, EXPERIMENT_PROPERTIES)?;
     for (pointer, expected) in fixed_parts() {
         let given = required(document, pointer)?;
         if *given != expected {
@@ -143,8 +147,12 @@ fn check_fixed_parts(document: &Value, top: &Map<String, Value>) -> Result<(), S
             return Err(SchemaError::at(pointer, message));
         }
     }
-    let pointer = member(PROPERTIES, "instructions");
-    refuse_others(object(required(document, &pointer)?, &pointer)?, &pointer, INSTRUCTIONS_KEYWORDS)
+    Ok(())
+}
+
+fn refuse_others(object: &Map<String, Value>, pointer: &str, known: &[&str]) -> Result<(), SchemaError> {
+    let other = object.keys().find(|key| !known.contains(&key.as_str()));
+    other.map_or(Ok(()), |key| Err(annotation::unknown_key(pointer, key, known)))
 }
 
 /// What the schema of an experiment says about numbers.
@@ -164,6 +172,12 @@ impl ExperimentLimits {
             if !is_required(key) {
                 return Err(SchemaError::at(pointer, format!("{key:?} missing")));
             }
+        }
+        let others = always.into_iter().flatten().filter_map(Value::as_str);
+        if let Some(other) = others.into_iter().find(|key| !EXPERIMENT_PROPERTIES.contains(key)) {
+            let message =
+                format!("{} not allowed; allowed: {}", words::shown_text(other), EXPERIMENT_PROPERTIES.join(", "));
+            return Err(SchemaError::at(pointer, message));
         }
         integer_between(document, "seed", 0)?;
         Ok(Self {
@@ -253,6 +267,7 @@ fn read_instructions(
 fn read_instruction(document: &Value, name: &str, device_wires: u32) -> Result<ReadInstruction, SchemaError> {
     let pointer = member("/$defs", name);
     let schema = object(required(document, &pointer)?, &pointer)?;
+    refuse_others(schema, &pointer, INSTRUCTION_KEYWORDS)?;
     let items = schema.get("prefixItems").and_then(Value::as_array).map(Vec::as_slice);
     let (Some([head, wires, params]), Some("array"), Some(3)) =
         (items, schema.get("type").and_then(Value::as_str), schema.get("minItems").and_then(Value::as_u64))
@@ -337,12 +352,7 @@ fn check_params(document: &Value, instruction: &InstructionSchema, pointer: &str
 }
 
 /// The gates in the order of the instructions; each lists its wires, shorter lists before longer ones.
-fn published_gates(
-    document: &Value,
-    annotation: &BackendAnnotation,
-    instructions: &[ReadInstruction],
-) -> Result<Vec<GateConfig>, SchemaError> {
-    debug_assert_eq!(annotation.supported_instructions.len(), instructions.len());
+fn published_gates(document: &Value, instructions: &[ReadInstruction]) -> Result<Vec<GateConfig>, SchemaError> {
     let mut gates = Vec::new();
     for (name, instruction, annotation) in instructions {
         let pointer = member("/$defs", name);
@@ -399,4 +409,335 @@ fn check_unused(document: &Value, annotation: &BackendAnnotation) -> Result<(), 
     unused.map_or(Ok(()), |(name, _)| {
         Err(SchemaError::at(member("/$defs", name), "not among \"supported_instructions\", so no job could use it"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::builtin;
+
+    fn text(name: &str) -> &'static str {
+        builtin().find(|(known, _)| *known == name).map(|(_, text)| text).expect("a built-in schema")
+    }
+
+    /// The message about the schema of `name` once the value at `pointer` is `value`; null removes it.
+    fn check(name: &str, pointer: &str, value: Value, expected: &str) {
+        let mut document: Value = serde_json::from_str(text(name)).expect("JSON");
+        let (parent, key) = pointer.rsplit_once('/').expect("a pointer into the document");
+        let parent = document.pointer_mut(parent).expect("a place in the document");
+        match (parent, value) {
+            (Value::Object(parent), Value::Null) => assert!(parent.shift_remove(key).is_some(), "{pointer}"),
+            (Value::Object(parent), value) => drop(parent.insert(key.into(), value)),
+            (parent, value) => parent[key.parse::<usize>().expect("an index")] = value,
+        }
+        let error = parse(&document.to_string()).map(|_| ()).expect_err(expected);
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn built_in_schemas_are_right() {
+        for (name, text) in builtin() {
+            assert!(parse(text).is_ok(), "{name}: {:?}", parse(text).err());
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_not_json_is_refused_with_its_place() {
+        let message = |text: &str| parse(text).expect_err("not JSON").to_string();
+        assert_eq!(message("{\n  \"a\": 1,\n  }"), "line 3, column 3: trailing comma");
+        assert_eq!(message("{\"a\": 1, \"a\": 2}"), "line 1, column 12: key \"a\" appears twice");
+        assert_eq!(message("[]"), "top level: not an object");
+        assert_eq!(message(""), "line 1, column 0: EOF while parsing a value");
+    }
+
+    #[test]
+    fn a_misspelt_key_is_refused_with_the_nearest_one() {
+        let rlx = "/$defs/rlx/x-qspool";
+        check(
+            "rydberg",
+            &format!("{rlx}/qasm"),
+            json!("{}"),
+            "/$defs/rlx/x-qspool: unknown key \"qasm\"; allowed: wires, parameters, qasm_def, also_published",
+        );
+        check(
+            "rydberg",
+            &format!("{rlx}/qasm_deff"),
+            json!("{}"),
+            "/$defs/rlx/x-qspool: unknown key \"qasm_deff\"; did you mean \"qasm_def\"?",
+        );
+        check(
+            "rydberg",
+            "/x-qspool/simulater",
+            json!("x"),
+            "/x-qspool: unknown key \"simulater\"; did you mean \"simulator\"?",
+        );
+        check(
+            "multiqudit",
+            "/x-qspool/hilbert_space/maxstates",
+            json!(1),
+            "/x-qspool/hilbert_space: unknown key \"maxstates\"; did you mean \"max_states\"?",
+        );
+        check(
+            "rydberg",
+            "/$defs/angle/maximun",
+            json!(1),
+            "/$defs/angle: unknown key \"maximun\"; did you mean \"maximum\"?",
+        );
+        check(
+            "rydberg",
+            "/$defs/experiment/properties/shot",
+            json!({}),
+            "/$defs/experiment/properties: unknown key \"shot\"; did you mean \"shots\"?",
+        );
+        check(
+            "rydberg",
+            "/oneOf",
+            json!([{}]),
+            "top level: unknown key \"oneOf\"; \
+             allowed: $schema, $comment, title, description, x-qspool, type, minProperties, propertyNames, additionalProperties, $defs",
+        );
+        check(
+            "rydberg",
+            "/$defs/rlx/maxItems",
+            json!(3),
+            "/$defs/rlx: unknown key \"maxItems\"; did you mean \"minItems\"?",
+        );
+        check(
+            "rydberg",
+            "/$defs/rlx/prefixItems/1/x-qspool",
+            json!({}),
+            "/$defs/rlx/prefixItems/1: \"x-qspool\" not allowed here; allowed: at the top and in an instruction",
+        );
+    }
+
+    #[test]
+    fn a_bad_annotation_is_refused() {
+        check("rydberg", "/x-qspool", Value::Null, "top level: key \"x-qspool\" missing");
+        check("rydberg", "/x-qspool/version", Value::Null, "/x-qspool: key \"version\" missing; needed: a text");
+        check("rydberg", "/x-qspool/version", json!(2), "/x-qspool/version: 2 not allowed; allowed: a text");
+        check(
+            "rydberg",
+            "/x-qspool/cold_atom_type",
+            json!("spun"),
+            "/x-qspool/cold_atom_type: \"spun\" not allowed; allowed: \"fermion\", \"boson\", \"spin\", \"mixed\"",
+        );
+        check(
+            "rydberg",
+            "/x-qspool/supported_instructions",
+            json!([]),
+            "/x-qspool/supported_instructions: no instructions",
+        );
+        check(
+            "rydberg",
+            "/x-qspool/supported_instructions",
+            json!(["rlx", "rlx"]),
+            "/x-qspool/supported_instructions: \"rlx\" appears twice",
+        );
+        check(
+            "rydberg",
+            "/x-qspool/supported_instructions",
+            json!(["a/b"]),
+            "/x-qspool/supported_instructions/0: \"a/b\" not allowed; allowed: letters, digits and _",
+        );
+        check("rydberg", "/x-qspool/supported_instructions", json!(["jump"]), "/$defs: key \"jump\" missing");
+        check(
+            "rydberg",
+            "/x-qspool/supported_instructions",
+            json!(["rlx"]),
+            "/$defs/rlz: not among \"supported_instructions\", so no job could use it",
+        );
+        check("rydberg", "/$defs/rlx/x-qspool", Value::Null, "/$defs/rlx: key \"x-qspool\" missing");
+        check(
+            "rydberg",
+            "/$defs/rlx/x-qspool/wires",
+            json!("all"),
+            "/$defs/rlx/x-qspool/wires: \"all\" not allowed; \
+             allowed: \"in_register\", \"on_device\", \"whole_register\", \"part_or_whole\"",
+        );
+        check(
+            "rydberg",
+            "/$defs/rlx/x-qspool/wires",
+            json!("whole_register"),
+            "/$defs/rlx/prefixItems/1: an \"enum\" with the list of all wires, 0 to 4, is needed",
+        );
+        check(
+            "rydberg",
+            "/$defs/rlx/x-qspool/parameters",
+            json!(["a, b"]),
+            "/$defs/rlx/prefixItems/2: 1 parameters, but 2 names in \"parameters\" of \"x-qspool\"",
+        );
+        check(
+            "rydberg",
+            "/$defs/measure/x-qspool/also_published",
+            json!([[0]]),
+            "/$defs/measure: \"also_published\" without \"qasm_def\": not a published gate",
+        );
+        check(
+            "multiqudit",
+            "/x-qspool/hilbert_space/atoms_from",
+            json!("jump"),
+            "/x-qspool/hilbert_space/atoms_from: \"jump\" is no supported instruction",
+        );
+        check(
+            "multiqudit",
+            "/x-qspool/hilbert_space/atoms_from",
+            json!("rlx"),
+            "/x-qspool/hilbert_space/atoms_from: the first parameter of \"rlx\" is no integer",
+        );
+    }
+
+    #[test]
+    fn a_bad_schema_is_refused() {
+        check("rydberg", "/$schema", Value::Null, "top level: key \"$schema\" missing");
+        check(
+            "rydberg",
+            "/$schema",
+            json!("http://json-schema.org/draft-07/schema#"),
+            "/$schema: \"http://json-schema.org/draft-07/schema#\" not allowed; \
+             allowed: \"https://json-schema.org/draft/2020-12/schema\"",
+        );
+        check("rydberg", "/description", Value::Null, "top level: key \"description\" missing");
+        check(
+            "rydberg",
+            "/$defs/angle/type",
+            json!("strng"),
+            "/$defs/angle/type: \"strng\" not allowed; \
+             allowed: \"array\", \"boolean\", \"integer\", \"null\", \"number\", \"object\", \"string\"",
+        );
+        check(
+            "rydberg",
+            "/$defs/angle/maximum",
+            json!("6"),
+            "/$defs/angle/maximum: \"6\" not allowed; allowed: a number",
+        );
+        check(
+            "rydberg",
+            "/$defs/experiment_name/pattern",
+            json!("("),
+            "/$defs/experiment_name/pattern: \"(\" is not a \"regex\"",
+        );
+        check("rydberg", "/minProperties", json!(0), "/minProperties: 0 not allowed; allowed: 1");
+        check(
+            "rydberg",
+            "/$defs/instruction",
+            Value::Null,
+            "/$defs/experiment/properties/instructions/items/$ref: \"#/$defs/instruction\" names nothing in this file",
+        );
+        for reference in ["https://example.org/a.json", "other.json", "#angle", "#/$defs"] {
+            let expected = format!(
+                "/$defs/rlx/prefixItems/2/prefixItems/0/$ref: \"{reference}\" not allowed; \
+                 allowed: \"#/$defs/…\" of the same file"
+            );
+            check("rydberg", "/$defs/rlx/prefixItems/2/prefixItems/0", json!({"$ref": reference}), &expected);
+        }
+        check(
+            "rydberg",
+            "/$defs/rlx/prefixItems/2/prefixItems/0/$ref",
+            json!("#/$defs/angel"),
+            "/$defs/rlx/prefixItems/2/prefixItems/0/$ref: \"#/$defs/angel\" names nothing in this file",
+        );
+        check(
+            "rydberg",
+            "/$defs/angle",
+            json!({"$ref": "#/$defs/angle"}),
+            "/$defs/angle/$ref: \"#/$defs/angle\" leads back to itself",
+        );
+    }
+
+    #[test]
+    fn bad_limits_of_an_experiment_are_refused() {
+        let at = |key: &str| format!("/$defs/experiment/properties/{key}");
+        let needed = |key: &str, least: u32| {
+            format!(
+                "{}: needed: \"type\" \"integer\", \"minimum\" of at least {least}, \"maximum\" up to 4294967295",
+                at(key)
+            )
+        };
+        check("rydberg", &(at("num_wires") + "/maximum"), Value::Null, &needed("num_wires", 1));
+        check("rydberg", &(at("num_wires") + "/maximum"), json!(2.5), &needed("num_wires", 1));
+        check("rydberg", &(at("num_wires") + "/minimum"), json!(0), &needed("num_wires", 1));
+        check("rydberg", &(at("shots") + "/maximum"), json!(4_294_967_296_u64), &needed("shots", 1));
+        check("rydberg", &(at("shots") + "/maximum"), json!(0), &needed("shots", 1));
+        check("rydberg", &(at("seed") + "/type"), json!("number"), &needed("seed", 0));
+        check(
+            "rydberg",
+            &(at("wire_order") + "/default"),
+            Value::Null,
+            "/$defs/experiment/properties/wire_order: needed: a \"default\", or \"wire_order\" among the required keys",
+        );
+        check(
+            "rydberg",
+            &(at("wire_order") + "/default"),
+            json!("x"),
+            "/$defs/experiment/properties/wire_order/default: not among the values of \"enum\"",
+        );
+        check(
+            "rydberg",
+            &(at("wire_order") + "/enum"),
+            json!(["x"]),
+            "/$defs/experiment/properties/wire_order: needed: \"enum\" of \"sequential\", \"interleaved\" or both",
+        );
+        check(
+            "rydberg",
+            "/$defs/experiment/required",
+            json!(["shots"]),
+            "/$defs/experiment/required: \"instructions\" missing",
+        );
+        let required = ["instructions", "num_wires", "shots", "comment"];
+        let expected = "/$defs/experiment/required: \"comment\" not allowed; \
+            allowed: instructions, num_wires, shots, wire_order, seed";
+        check("rydberg", "/$defs/experiment/required", json!(required), expected);
+    }
+
+    #[test]
+    fn bad_instructions_are_refused() {
+        check(
+            "rydberg",
+            "/$defs/rlx/minItems",
+            json!(2),
+            "/$defs/rlx: needed: \"type\" \"array\", \"minItems\" 3, \"prefixItems\" for name, wires and params",
+        );
+        check(
+            "rydberg",
+            "/$defs/rlx/prefixItems/0",
+            json!({"const": "rly"}),
+            "/$defs/rlx/prefixItems/0: {\"const\":\"rly\"} not allowed; allowed: {\"const\":\"rlx\"}",
+        );
+        check(
+            "rydberg",
+            "/$defs/rlx/prefixItems/1",
+            json!({"type": "array"}),
+            "/$defs/rlx/prefixItems/1: the wires of a gate are published: an \"enum\" of lists is needed",
+        );
+        check(
+            "rydberg",
+            "/$defs/rlx/prefixItems/1",
+            json!({}),
+            "/$defs/rlx/prefixItems/1: needed: an \"enum\" of lists of wires, or \"type\" \"array\"",
+        );
+        check(
+            "rydberg",
+            "/$defs/rlx/prefixItems/1/enum",
+            json!([[0], [5]]),
+            "/$defs/rlx/prefixItems/1/enum: [5] not allowed; allowed: lists of wires 0 to 4",
+        );
+        check("rydberg", "/$defs/rlx/prefixItems/2", json!({}), "/$defs/rlx/prefixItems/2: needed: \"type\" \"array\"");
+        check(
+            "rydberg",
+            "/$defs/rlx/prefixItems/2/maxItems",
+            Value::Null,
+            "/$defs/rlx/prefixItems/2: needed: \"maxItems\", since further parameters have no limits",
+        );
+        check("rydberg", "/$defs/rlx/description", Value::Null, "/$defs/rlx: key \"description\" missing");
+    }
+
+    #[test]
+    fn a_schema_that_contains_itself_neither_hangs_nor_overflows() {
+        let mut document: Value = serde_json::from_str(text("rydberg")).expect("JSON");
+        document["$defs"]["angle"] = json!({"allOf": [{"$ref": "#/$defs/angle"}], "items": {"$ref": "#/$defs/angle"}});
+        if let Ok(schema) = parse(&document.to_string()) {
+            let job = r#"{"experiment_0": {"instructions": [["rlx", [0], [[[1]]]]], "num_wires": 1, "shots": 1}}"#;
+            assert!(schema.validate(job.as_bytes()).is_err());
+        }
+    }
 }

@@ -13,6 +13,9 @@ use super::words;
 pub(super) const WIRES: usize = 1;
 pub(super) const PARAMS: usize = 2;
 
+/// Most findings of the validator that are looked at for one instruction.
+const MOST_ERRORS: usize = 100;
+
 /// An instruction as its schema describes it, compiled.
 #[derive(Debug)]
 pub(super) struct InstructionSchema {
@@ -32,11 +35,13 @@ impl InstructionSchema {
     /// Checks `[name, wires, params, …]`; `document` is the schema's file. On failure: all problems, without place.
     ///
     /// Whether the wires suit the size of the register is another question: see [`registers`](Self::registers).
-    pub(super) fn check(&self, document: &Value, mut given: Value) -> Result<Instruction, Vec<String>> {
-        if self.validator.is_valid(&given) || self.is_valid_on_whole_register(&mut given) {
+    ///
+    /// `given` is changed for a moment and comes back as it was.
+    pub(super) fn check(&self, document: &Value, given: &mut Value) -> Result<Instruction, Vec<String>> {
+        if self.validator.is_valid(given) || self.is_valid_on_whole_register(given) {
             self.converted(given)
         } else {
-            Err(self.problems(document, &given))
+            Err(self.problems(document, given))
         }
     }
 
@@ -90,32 +95,33 @@ impl InstructionSchema {
         }
     }
 
-    fn converted(&self, given: Value) -> Result<Instruction, Vec<String>> {
-        let Value::Array(elements) = given else { return Err(vec![not_an_instruction(&given)]) };
-        let mut elements = elements.into_iter();
-        let (Some(Value::String(name)), Some(Value::Array(wires)), Some(Value::Array(params))) =
-            (elements.next(), elements.next(), elements.next())
+    fn converted(&self, given: &Value) -> Result<Instruction, Vec<String>> {
+        let Some([Value::String(name), Value::Array(wires), Value::Array(params), ..]) =
+            given.as_array().map(Vec::as_slice)
         else {
-            return Err(vec!["a name, a list of wires and a list of params are needed".into()]);
+            return Err(vec![not_an_instruction(given)]);
         };
-        let wire = |wire: &Value| {
-            integer(wire).ok_or_else(|| vec![format!("wire {} not allowed; allowed: an integer", words::shown(wire))])
+        let mut instruction = Instruction {
+            name: name.clone(),
+            wires: Vec::with_capacity(wires.len()),
+            params: Vec::with_capacity(params.len()),
         };
-        let wires = wires.iter().map(wire).collect::<Result<_, _>>()?;
-        let param = |(index, param): (usize, &Value)| {
-            let number = param.as_f64().filter(|number| number.is_finite());
-            number
-                .ok_or_else(|| vec![format!("{} is {}; allowed: a number", self.parameter(index), words::shown(param))])
-        };
-        let params = params.iter().enumerate().map(param).collect::<Result<_, _>>()?;
-        Ok(Instruction { name, wires, params })
+        for wire in wires {
+            let refused = || vec![format!("wire {} not allowed; allowed: an integer", words::shown(wire))];
+            instruction.wires.push(integer(wire).ok_or_else(refused)?);
+        }
+        for (index, param) in params.iter().enumerate() {
+            let shown = || format!("{} is {}; allowed: a number", self.parameter(index), words::shown(param));
+            instruction.params.push(param.as_f64().ok_or_else(|| vec![shown()])?);
+        }
+        Ok(instruction)
     }
 
     /// What is wrong with `given`, one problem per place at most.
     fn problems(&self, document: &Value, given: &Value) -> Vec<String> {
         let mut places: Vec<[Option<usize>; 2]> = Vec::new();
         let mut problems = Vec::new();
-        for error in self.validator.iter_errors(given) {
+        for error in self.validator.iter_errors(given).take(MOST_ERRORS) {
             let mut steps = error.instance_path().iter().map(|step| match step {
                 jsonschema::paths::LocationSegment::Index(index) => Some(index),
                 jsonschema::paths::LocationSegment::Property(_) => None,

@@ -73,6 +73,13 @@ fn check_schema(document: &Value, schema: &Value, pointer: &str) -> Result<(), S
             let known: Vec<&str> = KEYWORDS.iter().map(|(keyword, _)| *keyword).collect();
             return Err(unknown_key(pointer, key, &known));
         };
+        let is_annotated = pointer.is_empty() || (pointer.starts_with("/$defs/") && pointer.matches('/').count() == 2);
+        if key == annotation::KEY && !is_annotated {
+            return Err(SchemaError::at(
+                pointer,
+                format!("{key:?} not allowed here; allowed: at the top and in an instruction"),
+            ));
+        }
         let pointer = member(pointer, key);
         match (holds, value) {
             (Holds::Schema, value) => check_schema(document, value, &pointer)?,

@@ -11,8 +11,10 @@ use serde_json::{Map, Value};
 use super::check::{ExperimentCheck, JobCheck};
 use super::words;
 
-/// Most values (numbers, texts, lists, …) that one instruction, or one key of an experiment, may be made of.
+/// Most values (numbers, texts, lists, …) that one instruction may be made of.
 const MAX_VALUES: usize = 100_000;
+/// Most values that are kept of another part of an experiment. All such parts are single values in a valid job.
+const MAX_FIELD_VALUES: usize = 100;
 /// Most keys of one experiment.
 const MAX_KEYS: usize = 100;
 
@@ -30,9 +32,9 @@ pub(super) fn read(text: &[u8], job: &mut JobCheck) -> Result<(), String> {
 
 /// Reads any JSON text, refusing a key that appears twice in one object.
 pub(super) fn read_value(text: &str) -> Result<Value, serde_json::Error> {
-    let mut room = usize::MAX;
+    let (mut value, mut room) = (Value::Null, usize::MAX);
     let mut json = serde_json::Deserializer::from_str(text);
-    let value = Read(Bounded(&mut room)).deserialize(&mut json)?;
+    Read(Slot { value: &mut value, room: &mut room }).deserialize(&mut json)?;
     json.end()?;
     Ok(value)
 }
@@ -56,8 +58,12 @@ fn not_json(error: &serde_json::Error) -> String {
 trait Shape<'de>: Sized {
     type Out;
 
-    /// The value is neither list nor object.
+    /// The value is neither text, list nor object.
     fn scalar(self, value: Value) -> Self::Out;
+
+    fn text(self, text: &str) -> Self::Out {
+        self.scalar(text.into())
+    }
 
     fn list<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Out, A::Error>;
 
@@ -103,7 +109,7 @@ impl<'de, S: Shape<'de>> Visitor<'de> for Read<S> {
     }
 
     fn visit_str<E>(self, value: &str) -> Result<S::Out, E> {
-        Ok(self.0.scalar(value.into()))
+        Ok(self.0.text(value))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<S::Out, A::Error> {
@@ -196,28 +202,30 @@ impl<'de> Shape<'de> for ExperimentShape<'_, '_> {
     }
 
     fn list<A: SeqAccess<'de>>(self, list: A) -> Result<(), A::Error> {
-        self.0.not_an_object(Value::Array(Vec::new()));
-        skip_list(list)
+        let (mut value, mut room) = (Value::Null, MAX_FIELD_VALUES);
+        Slot { value: &mut value, room: &mut room }.list(list)?;
+        self.0.not_an_object(value);
+        Ok(())
     }
 
     fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
         let mut seen: Vec<Cow<str>> = Vec::new();
         while let Some(Key(key)) = object.next_key()? {
             if seen.contains(&key) {
-                self.0.problem(format!("key {} appears twice", words::shown_text(&key)));
+                self.0.problem(&format!("key {} appears twice", words::shown_text(&key)));
                 object.next_value::<IgnoredAny>()?;
                 continue;
             }
             if seen.len() == MAX_KEYS {
-                self.0.problem(format!("more than {MAX_KEYS} keys"));
+                self.0.problem(&format!("more than {MAX_KEYS} keys"));
                 object.next_value::<IgnoredAny>()?;
                 return skip_object(object);
             }
             if key == "instructions" {
                 object.next_value_seed(Read(InstructionsShape(self.0)))?;
             } else if self.0.is_known(&key) {
-                let mut room = MAX_VALUES;
-                let value = object.next_value_seed(Read(Bounded(&mut room)))?;
+                let (mut value, mut room) = (Value::Null, MAX_FIELD_VALUES);
+                object.next_value_seed(Read(Slot { value: &mut value, room: &mut room }))?;
                 self.0.field(&key, value);
             } else {
                 object.next_value::<IgnoredAny>()?;
@@ -240,88 +248,118 @@ impl<'de> Shape<'de> for InstructionsShape<'_, '_> {
 
     fn list<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         self.0.begin_instructions();
+        let mut instruction = Value::Null;
         while !self.0.is_given_up() {
             let mut room = MAX_VALUES;
-            let Some(instruction) = list.next_element_seed(Read(InstructionShape(&mut room)))? else { return Ok(()) };
+            let slot = Slot { value: &mut instruction, room: &mut room };
+            if list.next_element_seed(Read(InstructionShape(slot)))?.is_none() {
+                return Ok(());
+            }
             if room == 0 {
                 self.0.too_many_values(MAX_VALUES);
             } else {
-                self.0.instruction(instruction);
+                self.0.instruction(&mut instruction);
             }
         }
         skip_list(list)
     }
 
     fn object<A: MapAccess<'de>>(self, object: A) -> Result<(), A::Error> {
-        self.0.field("instructions", Value::Object(Map::new()));
-        skip_object(object)
+        let (mut value, mut room) = (Value::Null, MAX_FIELD_VALUES);
+        Slot { value: &mut value, room: &mut room }.object(object)?;
+        self.0.field("instructions", value);
+        Ok(())
     }
 }
 
 /// One instruction: its first three elements; what follows them is not looked at.
-struct InstructionShape<'a>(&'a mut usize);
+struct InstructionShape<'a>(Slot<'a>);
 
 impl<'de> Shape<'de> for InstructionShape<'_> {
-    type Out = Value;
+    type Out = ();
 
-    fn scalar(self, value: Value) -> Value {
-        value
+    fn scalar(self, value: Value) {
+        self.0.scalar(value);
     }
 
-    fn list<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+    fn list<A: SeqAccess<'de>>(self, list: A) -> Result<(), A::Error> {
         const ELEMENTS: usize = 3;
-        let mut elements = Vec::with_capacity(ELEMENTS);
-        while elements.len() < ELEMENTS {
-            match list.next_element_seed(Read(Bounded(self.0)))? {
-                Some(element) => elements.push(element),
-                None => return Ok(Value::Array(elements)),
-            }
-        }
-        skip_list(list)?;
-        Ok(Value::Array(elements))
+        self.0.fill(list, ELEMENTS)
     }
 
-    fn object<A: MapAccess<'de>>(self, object: A) -> Result<Value, A::Error> {
-        Bounded(self.0).object(object)
+    fn object<A: MapAccess<'de>>(self, object: A) -> Result<(), A::Error> {
+        self.0.object(object)
     }
 }
 
-/// Any value, as long as there is room for its parts; what exceeds the room is left out, and no room remains.
-struct Bounded<'a>(&'a mut usize);
+/// Where any value is put, as long as there is room for its parts; what exceeds the room is left out, and no room
+/// remains. The memory of the value that was there before is used again: a job has many small lists.
+struct Slot<'a> {
+    value: &'a mut Value,
+    room: &'a mut usize,
+}
 
-impl<'de> Shape<'de> for Bounded<'_> {
-    type Out = Value;
-
-    fn scalar(self, value: Value) -> Value {
-        *self.0 = self.0.saturating_sub(1);
-        value
-    }
-
-    fn list<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
-        *self.0 = self.0.saturating_sub(1);
-        let mut elements = Vec::new();
-        while *self.0 > 0 {
-            let Some(element) = list.next_element_seed(Read(Bounded(self.0)))? else {
-                return Ok(Value::Array(elements));
-            };
-            elements.push(element);
+impl Slot<'_> {
+    /// Puts the first elements of `list` here, at most `most` of them.
+    fn fill<'de, A: SeqAccess<'de>>(self, mut list: A, most: usize) -> Result<(), A::Error> {
+        *self.room = self.room.saturating_sub(1);
+        if !self.value.is_array() {
+            *self.value = Value::Array(Vec::new());
         }
-        skip_list(list)?;
-        Ok(Value::Array(elements))
+        let Value::Array(elements) = self.value else { return skip_list(list) };
+        let mut count = 0;
+        while count < most && *self.room > 0 {
+            if count == elements.len() {
+                elements.push(Value::Null);
+            }
+            let slot = Slot { value: &mut elements[count], room: self.room };
+            if list.next_element_seed(Read(slot))?.is_none() {
+                elements.truncate(count);
+                return Ok(());
+            }
+            count += 1;
+        }
+        elements.truncate(count);
+        skip_list(list)
+    }
+}
+
+impl<'de> Shape<'de> for Slot<'_> {
+    type Out = ();
+
+    fn scalar(self, value: Value) {
+        *self.room = self.room.saturating_sub(1);
+        *self.value = value;
     }
 
-    fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
-        *self.0 = self.0.saturating_sub(1);
+    fn text(self, text: &str) {
+        *self.room = self.room.saturating_sub(1);
+        match self.value {
+            Value::String(earlier) => text.clone_into(earlier),
+            other => *other = text.into(),
+        }
+    }
+
+    fn list<A: SeqAccess<'de>>(self, list: A) -> Result<(), A::Error> {
+        self.fill(list, usize::MAX)
+    }
+
+    fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
+        *self.room = self.room.saturating_sub(1);
         let mut members = Map::new();
-        while *self.0 > 0 {
-            let Some(Key(key)) = object.next_key()? else { return Ok(Value::Object(members)) };
-            let value = object.next_value_seed(Read(Bounded(self.0)))?;
+        while *self.room > 0 {
+            let Some(Key(key)) = object.next_key()? else {
+                *self.value = Value::Object(members);
+                return Ok(());
+            };
             if members.contains_key(key.as_ref()) {
                 return Err(A::Error::custom(format!("key {} appears twice", words::shown_text(&key))));
             }
+            let mut value = Value::Null;
+            object.next_value_seed(Read(Slot { value: &mut value, room: self.room }))?;
             members.insert(key.into_owned(), value);
         }
-        skip_object(object)?;
-        Ok(Value::Object(members))
+        *self.value = Value::Object(members);
+        skip_object(object)
     }
 }

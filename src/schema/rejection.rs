@@ -42,9 +42,8 @@ impl fmt::Display for Rejection {
         let others = self.problems.len().saturating_sub(1);
         match (others, self.has_more) {
             (0, false) => Ok(()),
-            (0, true) => formatter.write_str(" (and more)"),
             (_, false) => write!(formatter, " (and {others} more)"),
-            (_, true) => write!(formatter, " (and more than {others} more)"),
+            (_, true) => write!(formatter, " (and at least {others} more)"),
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Values and schemas in words. Whatever a user wrote comes out as a short piece of one line.
 
-use std::fmt::Write as _;
 use std::io;
 
 use jsonschema::ValidationError;
@@ -166,8 +165,7 @@ fn listed(options: &[Value]) -> String {
     for option in options {
         let next = shown(option);
         if words.len() + next.len() > ALLOWED_BYTES - 20 {
-            words.push_str(&format!(", … ({} in all)", options.len()));
-            break;
+            return words + &format!(", … ({} in all)", options.len());
         }
         if !words.is_empty() {
             words.push_str(", ");
@@ -206,7 +204,7 @@ fn text_words(schema: &Value) -> String {
     let length = bounds(schema, "minLength", "", "maxLength", "");
     let mut words = String::from("a text");
     if !length.is_empty() {
-        words.push_str(&format!(" of {length} characters"));
+        words = words + " of " + &length + " characters";
     }
     if let Some(pattern) = schema.get("pattern").and_then(Value::as_str) {
         words.push_str(" matching ");
@@ -262,14 +260,9 @@ pub(super) fn found(error: &ValidationError) -> String {
 }
 
 fn expected_types(kind: &TypeKind) -> String {
-    let mut words = String::new();
-    let mut push = |name: &str| {
-        let separator = if words.is_empty() { "" } else { " or " };
-        write!(words, "{separator}{}", type_words(name)).expect("writing to a String cannot fail");
+    let names: Vec<String> = match kind {
+        TypeKind::Single(single) => vec![single.to_string()],
+        TypeKind::Multiple(several) => several.iter().map(|one| one.to_string()).collect(),
     };
-    match kind {
-        TypeKind::Single(single) => push(&single.to_string()),
-        TypeKind::Multiple(several) => several.iter().for_each(|one| push(&one.to_string())),
-    }
-    words
+    names.iter().map(|name| type_words(name)).collect::<Vec<_>>().join(" or ")
 }
