@@ -36,6 +36,12 @@ pub enum RunError {
         /// What is wrong.
         source: SimulationError,
     },
+    /// The machine has no memory for the result.
+    #[error("the machine has no memory left for a result of {bytes} bytes; ask for fewer shots, or split the job")]
+    NoRoom {
+        /// The upper bound of the result's size.
+        bytes: u64,
+    },
     /// The operating system gave no entropy for an experiment without a seed.
     #[error("{experiment}: no entropy for the shots; give the experiment a seed, or try again")]
     NoEntropy {
@@ -63,7 +69,8 @@ impl Prepared {
 }
 
 impl Backend {
-    pub(super) fn new(name: BackendName, schema: BackendSchema, simulator: &'static dyn Simulator) -> Self {
+    /// The backend `name`, whose jobs `schema` checks and `simulator` runs.
+    pub fn new(name: BackendName, schema: BackendSchema, simulator: &'static dyn Simulator) -> Self {
         Self { name, schema, simulator }
     }
 
@@ -77,6 +84,14 @@ impl Backend {
         self.schema.configuration(&self.name)
     }
 
+    /// An upper bound of the memory that [`prepare`](Self::prepare) takes for a text of this length, in bytes.
+    ///
+    /// The densest text is that of short instructions: the 16 bytes of `["rlx",[0],[1]],` become three allocations of
+    /// 32 bytes and a struct of 72, twice that while the list of instructions grows.
+    pub fn job_bytes(text_bytes: usize) -> u64 {
+        (text_bytes as u64).saturating_mul(20)
+    }
+
     /// Checks the text of a job against the backend's schema, and finds out what it needs to run.
     pub fn prepare(&self, text: &[u8]) -> Result<Prepared, Rejection> {
         let job = self.schema.validate(text)?;
@@ -84,15 +99,15 @@ impl Backend {
         // Experiments run one after the other, so the largest decides.
         let peak_of = |experiment: &Experiment| self.simulator.memory(&experiment.program);
         let peak_bytes = job.experiments.iter().map(peak_of).max().unwrap_or(0);
-        // The job itself, with its names and numbers, is several times its text.
-        let job_bytes = 4 * text.len() as u64;
-        Ok(Prepared { job, result_bytes, peak_bytes: peak_bytes.saturating_add(job_bytes) })
+        Ok(Prepared { job, result_bytes, peak_bytes: peak_bytes.saturating_add(Self::job_bytes(text.len())) })
     }
 
     /// Runs the experiments in order and writes the result document.
     pub fn run(&self, job_id: &JobId, prepared: &Prepared, stop: &StopFlag) -> Result<Document, RunError> {
-        let size_bound = usize::try_from(prepared.result_bytes).unwrap_or(0);
-        let mut result = ResultWriter::new(&self.name, self.schema.version(), job_id, size_bound);
+        let no_room = || RunError::NoRoom { bytes: prepared.result_bytes };
+        let size_bound = usize::try_from(prepared.result_bytes).map_err(|_| no_room())?;
+        let mut result =
+            ResultWriter::new(&self.name, self.schema.version(), job_id, size_bound).map_err(|_| no_room())?;
         for Experiment { name, program } in &prepared.job.experiments {
             stop.check()?;
             let mut random = match program.seed {

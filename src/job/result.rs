@@ -3,6 +3,7 @@
 //! A million shots are megabytes of text made of a few different strings. Each different row of an outcome is rendered
 //! once and copied, and no second form of the document is ever held.
 
+use std::collections::TryReserveError;
 use std::io::Write;
 
 use qspool_driver::{Outcome, Program};
@@ -37,9 +38,16 @@ struct ReportedInstruction<'a> {
 }
 
 impl ResultWriter {
-    /// Begins the result of `job_id` on `backend`, with room for `size_bound` bytes of text.
-    pub fn new(backend: &BackendName, backend_version: &str, job_id: &JobId, size_bound: usize) -> Self {
-        let mut text = Vec::with_capacity(size_bound);
+    /// Begins the result of `job_id` on `backend`, with room for `size_bound` bytes of text; fails where the machine
+    /// has no such room.
+    pub fn new(
+        backend: &BackendName,
+        backend_version: &str,
+        job_id: &JobId,
+        size_bound: usize,
+    ) -> Result<Self, TryReserveError> {
+        let mut text = Vec::new();
+        text.try_reserve_exact(size_bound)?;
         let head = Head {
             backend_name: None,
             display_name: backend.as_str(),
@@ -53,7 +61,7 @@ impl ResultWriter {
         write_json(&mut text, &head);
         text.pop();
         text.extend_from_slice(br#","results":["#);
-        Self { text, has_experiment: false }
+        Ok(Self { text, has_experiment: false })
     }
 
     /// Appends the result of one experiment. `with_instructions` says whether the instructions are reported.
@@ -160,7 +168,7 @@ mod tests {
     fn document(experiments: &[(&str, Program, Outcome)], with_instructions: bool) -> Document {
         let backend = "rydberg".parse().expect("a name");
         let job_id = "a1".parse().expect("an id");
-        let mut writer = ResultWriter::new(&backend, "0.3", &job_id, 0);
+        let mut writer = ResultWriter::new(&backend, "0.3", &job_id, 0).expect("room for nothing");
         for (name, program, outcome) in experiments {
             let before = writer.text.len();
             writer.push(name, program, outcome, with_instructions);

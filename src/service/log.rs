@@ -36,6 +36,7 @@ impl Log {
         let colours = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
         let (log, subscriber) = Self::build(options, io::stderr, colours)?;
         tracing::subscriber::set_global_default(subscriber)?;
+        std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a thread panicked: a defect of the program")));
         Ok(log)
     }
 

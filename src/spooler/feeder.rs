@@ -80,7 +80,7 @@ impl Feeder {
             }
             recovered(backoff);
             let pause = match &changes {
-                _ if self.view.has_aside() => UNSETTLED_INTERVAL,
+                _ if self.view.has_unsettled() => UNSETTLED_INTERVAL,
                 Some(_) => self.shared.options.scan_interval(),
                 None => POLL_INTERVAL,
             };

@@ -38,16 +38,8 @@ pub(super) async fn run(
     text: Document,
     stop: StopFlag,
 ) -> Ended {
-    let prepared = {
-        let backend = Arc::clone(backend);
-        match on_own_thread(move || backend.prepare(text.text())).await {
-            Ok(Ok(prepared)) => prepared,
-            Ok(Err(rejection)) => return Ended::Error(rejected(job_id, &rejection)),
-            Err(panic) => return Ended::Error(panicked(job_id, &panic)),
-        }
-    };
-    let memory = match reserve(shared, &prepared, job_id).await {
-        Ok(memory) => memory,
+    let (prepared, memory) = match prepare(backend, shared, job_id, text).await {
+        Ok(ready) => ready,
         Err(ended) => return ended,
     };
     let running = {
@@ -78,9 +70,42 @@ pub(super) async fn run(
     }
 }
 
-/// Waits until the memory that the job needs is free, and holds it.
-async fn reserve(shared: &Shared, prepared: &Prepared, job_id: &JobId) -> Result<OwnedSemaphorePermit, Ended> {
-    let needed_mib = prepared.memory_bytes().div_ceil(MIB).max(1);
+/// Reads and checks the job, and reserves the memory for its run.
+async fn prepare(
+    backend: &Arc<Backend>,
+    shared: &Shared,
+    job_id: &JobId,
+    text: Document,
+) -> Result<(Prepared, OwnedSemaphorePermit), Ended> {
+    let text = Arc::new(text);
+    let mut needed_mib = mib(Backend::job_bytes(text.text().len()));
+    loop {
+        let mut memory = reserve(shared, job_id, needed_mib).await?;
+        let (of, read) = (Arc::clone(backend), Arc::clone(&text));
+        let prepared = match on_own_thread(move || of.prepare(read.text())).await {
+            Ok(Ok(prepared)) => prepared,
+            Ok(Err(rejection)) => return Err(Ended::Error(rejected(job_id, &rejection))),
+            Err(panic) => return Err(Ended::Error(panicked(job_id, &panic))),
+        };
+        let total_mib = mib(prepared.memory_bytes());
+        let missing = u32::try_from(total_mib.saturating_sub(needed_mib)).unwrap_or(u32::MAX);
+        match Arc::clone(&shared.memory).try_acquire_many_owned(missing) {
+            Ok(more) => {
+                memory.merge(more);
+                return Ok((prepared, memory));
+            }
+            // Two jobs that each held a part and waited for the rest could wait for ever: give back and wait for all.
+            Err(_) => needed_mib = total_mib,
+        }
+    }
+}
+
+fn mib(bytes: u64) -> u64 {
+    bytes.div_ceil(MIB).max(1)
+}
+
+/// Waits until so much memory is free, and holds it.
+async fn reserve(shared: &Shared, job_id: &JobId, needed_mib: u64) -> Result<OwnedSemaphorePermit, Ended> {
     let limit_mib = shared.options.memory_limit_mib;
     match u32::try_from(needed_mib) {
         Ok(needed) if needed <= limit_mib => {

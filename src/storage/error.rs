@@ -41,6 +41,7 @@ impl StorageError {
     }
 
     /// The same with the error below it.
+    #[must_use]
     pub fn caused_by(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self

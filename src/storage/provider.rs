@@ -1,6 +1,6 @@
 //! The operations that the wire contract names, written once for every medium.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -37,32 +37,34 @@ pub enum NextJob {
 #[derive(Debug, Default)]
 pub struct QueueView {
     upcoming: VecDeque<JobId>,
-    /// Not whole yet.
-    aside: HashSet<JobId>,
+    aside: HashMap<JobId, Aside>,
     /// Said to be blocked already: once is enough.
-    blocked: HashSet<JobId>,
+    known_as_blocked: HashSet<JobId>,
+}
+
+/// Why a job has to wait while others behind it are claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Aside {
+    Unsettled,
+    Blocked,
 }
 
 impl QueueView {
-    /// How many jobs of the last listing are left.
-    pub fn len(&self) -> usize {
-        self.upcoming.len()
-    }
-
-    /// Whether nothing is left of the last listing.
-    pub fn is_empty(&self) -> bool {
-        self.upcoming.is_empty()
-    }
-
     /// Whether a job stands aside until it is whole.
-    pub fn has_aside(&self) -> bool {
-        !self.aside.is_empty()
+    pub fn has_unsettled(&self) -> bool {
+        self.aside.values().any(|aside| *aside == Aside::Unsettled)
     }
 
-    /// Forgets which jobs stood aside, so that the next look tries them again.
+    /// Forgets what was listed and which jobs stood aside: the next look begins anew.
     pub fn retry_all(&mut self) {
         self.upcoming.clear();
         self.aside.clear();
+    }
+
+    fn say_blocked(&mut self, job_id: &JobId, error: &StorageError) {
+        if self.known_as_blocked.insert(job_id.clone()) {
+            tracing::error!(%job_id, %error, "a job cannot be claimed; those behind it go first");
+        }
     }
 }
 
@@ -192,43 +194,55 @@ impl Provider {
 
     /// Lists the queue if nothing is left of the last listing, and says whether there is something to claim.
     pub async fn look(&self, backend: &BackendName, view: &mut QueueView) -> Result<bool, StorageError> {
-        if view.is_empty() {
+        if view.upcoming.is_empty() {
             view.upcoming = self.queue(backend).await?.into();
-            view.upcoming.retain(|job_id| !view.aside.contains(job_id));
+            view.upcoming.retain(|job_id| !view.aside.contains_key(job_id));
         }
-        Ok(!view.is_empty())
+        Ok(!view.upcoming.is_empty())
     }
 
     /// Claims the next job of the queue: the oldest that nobody else takes first.
     ///
-    /// A job that is not whole yet, or that cannot be claimed for a reason of its own, stands aside until
-    /// [`QueueView::retry_all`], and the one behind it has its turn.
+    /// A job that is not whole yet, or that cannot be claimed, stands aside until [`QueueView::retry_all`], and the one
+    /// behind it has its turn: a single file that nobody may touch blocks no queue. When several in a row cannot be
+    /// claimed, or nothing else is left, the error is that of the first.
     pub async fn get_next_job_in_queue(
         &self,
         backend: &BackendName,
         view: &mut QueueView,
     ) -> Result<NextJob, StorageError> {
+        const FAILURES_IN_A_ROW: usize = 3;
         let storage = self.storage()?;
-        while self.look(backend, view).await? {
+        let mut failures = Vec::new();
+        while failures.len() < FAILURES_IN_A_ROW && self.look(backend, view).await? {
             let Some(job_id) = view.upcoming.pop_front() else { break };
             match storage.claim(backend, &job_id).await {
-                Ok(Claim::Won(lease)) => return Ok(NextJob::Claimed(lease)),
+                Ok(Claim::Won(lease)) => {
+                    for (job_id, error) in failures {
+                        view.say_blocked(&job_id, &error);
+                    }
+                    return Ok(NextJob::Claimed(lease));
+                }
                 Ok(Claim::Gone) => {}
                 Ok(Claim::Unsettled) => {
-                    view.aside.insert(job_id);
+                    view.aside.insert(job_id, Aside::Unsettled);
                 }
                 Err(error) if error.kind() == StorageErrorKind::AlreadyExists => {
-                    if view.blocked.insert(job_id.clone()) {
-                        tracing::error!(%job_id, "a job waits whose id a running one has too; one of them must go");
-                    }
+                    // A running job has that id, and will have it for a while.
+                    view.aside.insert(job_id.clone(), Aside::Blocked);
+                    view.say_blocked(&job_id, &error);
                 }
                 Err(error) => {
-                    view.upcoming.push_front(job_id);
-                    return Err(error);
+                    view.aside.insert(job_id.clone(), Aside::Blocked);
+                    failures.push((job_id, error));
                 }
             }
         }
-        Ok(if view.aside.is_empty() { NextJob::Empty } else { NextJob::Unsettled })
+        match failures.into_iter().next() {
+            Some((_, error)) => Err(error),
+            None if view.has_unsettled() => Ok(NextJob::Unsettled),
+            None => Ok(NextJob::Empty),
+        }
     }
 
     /// Stores the result of a job; one that is there already stays.

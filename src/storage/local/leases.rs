@@ -118,7 +118,7 @@ impl Instance {
     /// moves.
     pub(super) fn put_back(&self, tree: &Tree, lease: &Lease) -> io::Result<()> {
         let own = self.leases_of(tree, &lease.backend)?;
-        if !own.exists(lease_file(&lease.job_id)) {
+        if self.renew(tree, lease)?.is_none() {
             return Ok(());
         }
         let running = tree.dir_or_new(&Place::Running.to_string())?;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
@@ -50,7 +50,12 @@ fn teller(counters: Counters) -> impl Fn(notify::Result<Event>) {
         match event {
             Ok(event) if event.need_rescan() => counters.values().for_each(tell),
             Ok(event) if is_arrival(event.kind) => {
-                event.paths.iter().filter_map(queue_of).filter_map(|queue| counters.get(&queue)).for_each(tell);
+                event
+                    .paths
+                    .iter()
+                    .filter_map(|path| queue_of(path))
+                    .filter_map(|queue| counters.get(&queue))
+                    .for_each(tell);
             }
             Ok(_) => {}
             // The slow look at the queue goes on in any case.
@@ -69,7 +74,7 @@ fn is_arrival(kind: EventKind) -> bool {
 }
 
 /// The name of the queue's folder, if the path is that of a job in it.
-fn queue_of(path: &PathBuf) -> Option<OsString> {
+fn queue_of(path: &Path) -> Option<OsString> {
     let is_job = path.extension().is_some_and(|extension| extension == "json");
     is_job.then(|| path.parent()?.file_name().map(ToOwned::to_owned))?
 }
