@@ -50,6 +50,9 @@ impl Storage for Mortal {
     async fn get(&self, place: Place<'_>, id: &DocumentId) -> Result<Document, StorageError> {
         self.call(self.storage.get(place, id)).await
     }
+    async fn exists(&self, place: Place<'_>, id: &DocumentId) -> Result<bool, StorageError> {
+        self.call(self.storage.exists(place, id)).await
+    }
     async fn update(&self, place: Place<'_>, id: &DocumentId, document: &Document) -> Result<(), StorageError> {
         self.call(self.storage.update(place, id, document)).await
     }

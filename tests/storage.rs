@@ -70,6 +70,7 @@ async fn a_document_is_created_read_replaced_moved_and_deleted(temp: TempStorage
     let (from, to, id) = (Place::Running, Place::Deleted, id(&job_id(1)));
     storage.upload(from, &id, &document("{}")).await.expect("created");
     assert_eq!(storage.get(from, &id).await.expect("read"), document("{}"));
+    assert!(storage.exists(from, &id).await.expect("an answer"));
     storage.update(from, &id, &document(TEXT)).await.expect("replaced");
     storage.move_to(from, to, &id).await.expect("moved");
     assert_eq!(storage.get(to, &id).await.expect("read at its new place"), document(TEXT));
@@ -92,6 +93,7 @@ async fn what_is_missing_is_not_found(temp: TempStorage) {
         assert_eq!(error.kind(), StorageErrorKind::NotFound, "{error}");
         assert!(error.to_string().contains("jobs/deleted"), "{error}");
     }
+    assert!(!storage.exists(place, &id).await.expect("an answer"));
     assert_eq!(storage.list(Place::Running).await.expect("an unknown place is empty"), []);
 }
 

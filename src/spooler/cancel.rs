@@ -4,7 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::publish::Publisher;
 use crate::job::{BackendName, JobId, Status};
-use crate::storage::{Claim, Place, Provider, StorageError, StorageErrorKind};
+use crate::storage::{Claim, Place, Provider, StorageError};
 
 /// What has become of a cancellation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +33,6 @@ pub async fn cancel(provider: &Provider, backend: &BackendName, job_id: &JobId) 
     if storage.request_cancel(job_id).await? {
         return Ok(Cancellation::Asked);
     }
-    match storage.get(Place::Running, &job_id.into()).await {
-        Ok(_) => Ok(Cancellation::HeldByPeer),
-        Err(error) if error.kind() == StorageErrorKind::NotFound => Ok(Cancellation::Ended),
-        Err(error) => Err(error),
-    }
+    let is_running = storage.exists(Place::Running, &job_id.into()).await?;
+    Ok(if is_running { Cancellation::HeldByPeer } else { Cancellation::Ended })
 }

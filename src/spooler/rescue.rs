@@ -5,8 +5,8 @@ use tracing::Instrument;
 use super::publish::Publisher;
 use super::retry::retry;
 use super::spooler::Shared;
-use crate::job::{DocumentId, Status};
-use crate::storage::{Lease, Place, Provider, StorageError, StorageErrorKind};
+use crate::job::{DocumentId, JobId, Status};
+use crate::storage::{Lease, Place, Provider, StorageError};
 
 /// Looks after one storage.
 pub(super) struct Rescue {
@@ -80,14 +80,8 @@ impl Rescue {
         Ok("it is back in its queue")
     }
 
-    async fn exists(&self, place: Place<'_>, job_id: &crate::job::JobId) -> Result<bool, StorageError> {
+    async fn exists(&self, place: Place<'_>, job_id: &JobId) -> Result<bool, StorageError> {
         let id: DocumentId = job_id.into();
-        match retry(&self.shared.give_back, || async { self.provider.storage()?.get(place, &id).await }).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == StorageErrorKind::NotFound => Ok(false),
-            // It is there, whatever is wrong with it.
-            Err(error) if matches!(error.kind(), StorageErrorKind::TooLarge | StorageErrorKind::Refused) => Ok(true),
-            Err(error) => Err(error),
-        }
+        retry(&self.shared.give_back, || async { self.provider.storage()?.exists(place, &id).await }).await
     }
 }

@@ -24,6 +24,9 @@ pub trait Storage: Send + Sync {
     /// Reads a document, or fails with `NotFound`.
     async fn get(&self, place: Place<'_>, id: &DocumentId) -> Result<Document, StorageError>;
 
+    /// Whether there is a document, readable or not; it is not read.
+    async fn exists(&self, place: Place<'_>, id: &DocumentId) -> Result<bool, StorageError>;
+
     /// Replaces a document, or fails with `NotFound`.
     async fn update(&self, place: Place<'_>, id: &DocumentId, document: &Document) -> Result<(), StorageError>;
 

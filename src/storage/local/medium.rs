@@ -174,6 +174,19 @@ impl Storage for Local {
         self.on_document("read", place, id, action).await
     }
 
+    async fn exists(&self, place: Place<'_>, id: &DocumentId) -> Result<bool, StorageError> {
+        let action = |disk: &Disk, path: &str, file: &str| match disk
+            .tree
+            .dir(path)
+            .and_then(|dir| dir.symlink_metadata(file))
+        {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        };
+        self.on_document("look for", place, id, action).await
+    }
+
     async fn update(&self, place: Place<'_>, id: &DocumentId, document: &Document) -> Result<(), StorageError> {
         let document = document.clone();
         let action =
