@@ -99,7 +99,7 @@ pub fn result_size_bound(name: &str, program: &Program, value_digits: u64, with_
     const FIXED: u64 = 160;
     // The longest f64 that serde_json writes has 24 characters.
     const NUMBER: u64 = 25;
-    let measured = program.measured_wires().len() as u64;
+    let measured = program.measured_values() as u64;
     let per_shot = if measured == 0 { 0 } else { measured * (value_digits + 1) + 2 };
     let reported = if with_instructions {
         let numbers = |list: usize| list as u64 * NUMBER;
@@ -193,6 +193,18 @@ mod tests {
             r#"{"name":"measure","wires":[0],"params":[]}]}}]}"#
         );
         assert_eq!(String::from_utf8_lossy(result.text()), expected);
+    }
+
+    #[test]
+    fn a_measurement_that_names_no_wire_counts_as_one_value() {
+        let mut program = program(2);
+        program.instructions.truncate(1);
+        program.instructions.push(Instruction { name: "measure".into(), wires: vec![], params: vec![] });
+        let mut outcome = Outcome::default();
+        outcome.push(&[500]);
+        outcome.push(&[499]);
+        let result = document(&[("experiment_0", program, outcome)], true);
+        assert!(String::from_utf8_lossy(result.text()).contains(r#"["500","499"]"#));
     }
 
     #[test]

@@ -37,14 +37,9 @@ pub struct Program {
 }
 
 impl Program {
-    /// The wires measured, one entry per measured value of a shot, in the order of the `measure` instructions.
-    ///
-    /// A wire that is measured twice appears twice.
-    pub fn measured_wires(&self) -> Vec<u32> {
-        self.instructions
-            .iter()
-            .filter(|instruction| instruction.name == "measure")
-            .flat_map(|instruction| instruction.wires.iter().copied())
-            .collect()
+    /// How many values one shot has: one per measured wire. A `measure` that names no wire measures the only one.
+    pub fn measured_values(&self) -> usize {
+        let measures = self.instructions.iter().filter(|instruction| instruction.name == "measure");
+        measures.map(|measure| measure.wires.len().max(1)).sum()
     }
 }
