@@ -23,8 +23,10 @@ pub struct Eigenbasis {
 /// How many vectors are multiplied by the matrix of eigenvectors in one go.
 const BATCH: usize = 64;
 
-/// What the matrix product packs its operands into, at most.
-const PRODUCT_BYTES: u64 = 4 << 20;
+/// What the matrix product packs its operands into: a panel of each, at most 256 deep and 1024 wide.
+fn product_bytes(dim: u64) -> u64 {
+    8 * dim.min(256) * (dim.min(1024) + 2 * BATCH as u64 + 64) + 4096
+}
 
 impl Eigenbasis {
     /// Diagonalises the matrix with this diagonal and these elements next to it (one less).
@@ -158,7 +160,7 @@ impl Eigenbasis {
     /// Bytes that [`evolve`](Self::evolve) takes for `lines` vectors of `dim` elements.
     pub fn work_bytes(dim: u64, lines: u64) -> u64 {
         let columns = 2 * lines.min(BATCH as u64);
-        dim.saturating_mul(3 * 8 * columns + 16).saturating_add(PRODUCT_BYTES)
+        dim.saturating_mul(3 * 8 * columns + 16).saturating_add(product_bytes(dim))
     }
 }
 

@@ -125,3 +125,54 @@ fn blocks(hamiltonian: &SpinHamiltonian, shape: &Shape) -> Result<Blocks, Simula
     }
     Ok(Blocks { order, sizes })
 }
+
+#[cfg(test)]
+mod tests {
+    use num_complex::Complex64;
+
+    use super::*;
+    use crate::simulator::hamiltonian::{Charge, Coupling, neighbours};
+
+    /// The same evolution both ways, from a start with all amplitudes; their distance.
+    fn check(dims: &[usize], hamiltonian: &SpinHamiltonian, allowed: f64) {
+        let shape = Shape::new(dims.iter().copied()).expect("small");
+        let psi = (0..shape.states()).map(|k| Complex64::from_polar(1.0, float(k * k))).collect();
+        let mut start = Register::from_amplitudes(shape, psi);
+        start.normalise();
+        let (mut diagonalised, mut series) = (start.clone(), start);
+        let stop = StopFlag::default();
+        diagonalise(hamiltonian, &mut diagonalised, &stop).expect("converges");
+        chebyshev::evolve(hamiltonian, &mut series, &stop).expect("not stopped");
+        let pairs = diagonalised.amplitudes().iter().zip(series.amplitudes());
+        let distance = pairs.map(|(a, b)| (a - b).norm_sqr()).sum::<f64>().sqrt();
+        assert!(distance < allowed, "{dims:?} {hamiltonian:?}: {distance:e}");
+    }
+
+    fn hamiltonian(num_wires: usize, [drive, detuning, twist, hop, ising]: [f64; 5]) -> SpinHamiltonian {
+        let coupling = |wires| Coupling { wires, strength: ising, charge: Charge::Magnetic };
+        SpinHamiltonian { drive, detuning, twist, hop, couplings: neighbours(num_wires).map(coupling).collect() }
+    }
+
+    #[test]
+    fn diagonalisation_and_series_agree() {
+        for p in [[1.0, 0.5, 0.1, 0.02, 0.05], [0.0, 3.0, 2.0, 1.0, 4.0], [2.0, 0.0, -1.0, -3.0, 0.0]] {
+            for dims in [&[2][..], &[3, 4], &[2, 5, 3], &[2, 2, 2, 2, 2, 2]] {
+                check(dims, &hamiltonian(dims.len(), p), 1e-12);
+            }
+        }
+        // Products in thousands: the error grows with the norm.
+        check(&[4, 3, 4], &hamiltonian(3, [300.0, 500.0, 700.0, 200.0, 100.0]), 1e-11);
+        check(&[4, 3, 4], &hamiltonian(3, [0.0; 5]), 1e-14);
+    }
+
+    #[test]
+    fn the_cost_decides() {
+        let way = |dims: &[usize], p| {
+            cheapest(&hamiltonian(dims.len(), p), &Shape::new(dims.iter().copied()).expect("small")).0
+        };
+        assert_eq!(way(&[2; 5], [1e7; 5]), Way::Diagonalisation);
+        assert_eq!(way(&[16; 4], [1.0, 0.5, 0.1, 0.02, 0.05]), Way::Series);
+        // Without a drive the blocks are small.
+        assert_eq!(way(&[2, 2, 2, 10, 456], [0.0, 1e7, 1e7, 1e7, 1e7]), Way::Diagonalisation);
+    }
+}
