@@ -124,7 +124,9 @@ fn million_shots(bencher: Bencher, num_wires: usize) {
     let mut psi: Vec<Complex64> =
         (0..shape.states()).map(|_| Complex64::new(random.next_double() - 0.5, random.next_double() - 0.5)).collect();
     let norm = psi.iter().map(Complex64::norm_sqr).sum::<f64>().sqrt();
-    psi.iter_mut().for_each(|amplitude| *amplitude /= norm);
+    for amplitude in &mut psi {
+        *amplitude /= norm;
+    }
     let register = Register::from_amplitudes(shape, psi);
     let measured: Vec<usize> = (0..num_wires).collect();
     bencher

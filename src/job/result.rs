@@ -91,7 +91,9 @@ pub fn result_size_bound(name: &str, program: &Program, value_digits: u64, with_
     const FIXED: u64 = 160;
     // The longest f64 that serde_json writes has 24 characters.
     const NUMBER: u64 = 25;
-    let measured = program.measured_wires().len() as u64;
+    // A `measure` that names no wire means the only one.
+    let values = |i: &qspool_driver::Instruction| if i.name == "measure" { i.wires.len().max(1) as u64 } else { 0 };
+    let measured: u64 = program.instructions.iter().map(values).sum();
     let per_shot = if measured == 0 { 0 } else { measured * (value_digits + 1) + 2 };
     let reported = if with_instructions {
         let numbers = |list: usize| list as u64 * NUMBER;

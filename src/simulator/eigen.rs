@@ -182,6 +182,7 @@ fn rayleigh_quotient(value: f64, vector: &[f64], elements: impl Fn(usize, &mut d
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simulator::register::float;
 
     fn stop() -> StopFlag {
         StopFlag::default()
@@ -199,7 +200,7 @@ mod tests {
             let mut found: Vec<f64> = basis.expect("converges").values().iter().map(|value| value.value()).collect();
             found.sort_by(f64::total_cmp);
             for (j, value) in found.iter().enumerate() {
-                let angle = std::f64::consts::PI * ((dim - j) as f64) / ((dim + 1) as f64);
+                let angle = std::f64::consts::PI * float(dim - j) / float(dim + 1);
                 assert!((value - 2.0 * angle.cos()).abs() < 1e-14, "{dim}, {j}: {value}");
             }
         }

@@ -266,7 +266,9 @@ pub(crate) struct Elements {
 }
 
 fn add(run: &mut [Double], energy: Double) {
-    run.iter_mut().for_each(|element| *element = *element + energy);
+    for element in run.iter_mut() {
+        *element = *element + energy;
+    }
 }
 
 /// Adds `element` times the `len` amplitudes from each of the two `starts` on to those from the other on.

@@ -31,7 +31,7 @@ pub(crate) fn evolve(
     stop: &StopFlag,
 ) -> Result<(), SimulationError> {
     let (way, operations) = cheapest(hamiltonian, register.shape());
-    if !(operations <= MAX_OPERATIONS) {
+    if operations > MAX_OPERATIONS {
         let states = register.shape().states() as u64;
         return Err(SimulationError::TooLong { states, operations, allowed: MAX_OPERATIONS });
     }
@@ -116,7 +116,9 @@ fn blocks(hamiltonian: &SpinHamiltonian, shape: &Shape) -> Result<Blocks, Simula
     }
     let last = shape.dims().iter().map(|dim| dim - 1).sum::<usize>();
     let mut sizes = vec![0; last + 1];
-    sums.iter().for_each(|&sum| sizes[sum] += 1);
+    for &sum in &sums {
+        sizes[sum] += 1;
+    }
     let mut next: Vec<usize> =
         sizes.iter().scan(0, |first, size| Some(std::mem::replace(first, *first + size))).collect();
     for (index, &sum) in sums.iter().enumerate() {

@@ -150,7 +150,9 @@ impl Register {
     /// Scales all amplitudes so that the squared norm is 1.
     pub(crate) fn normalise(&mut self) {
         let scale = self.norm_sqr().sqrt().recip();
-        self.psi.iter_mut().for_each(|amplitude| *amplitude *= scale);
+        for amplitude in &mut self.psi {
+            *amplitude *= scale;
+        }
     }
 
     /// Multiplies each amplitude by `exp(-i·angle(k))`, where `k` is the level of `wire`. Exact at any angle.
@@ -179,7 +181,9 @@ impl Register {
 }
 
 fn scale(run: &mut [Complex64], factor: Complex64) {
-    run.iter_mut().for_each(|amplitude| *amplitude *= factor);
+    for amplitude in run.iter_mut() {
+        *amplitude *= factor;
+    }
 }
 
 /// A level or a number of atoms as a number to calculate with.

@@ -15,6 +15,9 @@ use super::eigen::Eigenbasis;
 use super::error::SimulationError;
 use super::register::{Register, Shape, float};
 
+/// The largest number of atoms on one wire that is looked at; memory sets the true limit.
+pub(crate) const MAX_ATOMS: u32 = 1_000_000;
+
 /// The magnetic number `m` of `level` on a wire of `dim` levels.
 pub(crate) fn magnetic_number(dim: usize, level: usize) -> f64 {
     0.5 * float(dim - 1) - float(level)
