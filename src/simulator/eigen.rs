@@ -98,30 +98,34 @@ impl Eigenbasis {
         self
     }
 
-    /// Applies `exp(-i·angle·H)` to `lines` vectors of amplitudes, in place; the norm holds to 1e-14.
+    /// Applies `exp(-i·angle·H)` to many vectors of amplitudes, in place; the norm holds to 1e-14.
     ///
-    /// Element `j` of vector `line` lies at `amplitudes[position(line, j)]`. `4 dim²` multiplications per vector,
-    /// [`work_bytes`](Self::work_bytes) of memory.
+    /// There is one vector per element of `bases`; its element `j` lies at `amplitudes[base + offset(j)]`. `4 dim`
+    /// multiplications per amplitude, [`work_bytes`](Self::work_bytes) of memory.
     pub fn evolve(
         &self,
         angle: f64,
         amplitudes: &mut [Complex64],
-        lines: usize,
-        position: impl Fn(usize, usize) -> usize,
+        mut bases: impl Iterator<Item = usize>,
+        offset: impl Fn(usize) -> usize,
         stop: &StopFlag,
     ) -> Result<(), SimulationError> {
         let dim = self.values.len();
         let phases: Vec<Complex64> = self.values.iter().map(|&value| (value * angle).phase()).collect();
+        let offsets: Vec<usize> = (0..dim).map(offset).collect();
         // Read by columns, the list holds one eigenvector per column.
         let vectors = DMatrixView::from_slice(&self.vectors, dim, dim);
-        for first in (0..lines).step_by(BATCH) {
+        loop {
             stop.check()?;
-            let batch = first..lines.min(first + BATCH);
+            let batch: Vec<usize> = bases.by_ref().take(BATCH).collect();
+            if batch.is_empty() {
+                return Ok(());
+            }
             // Real parts in even rows, imaginary parts in odd ones.
             let mut given = DMatrix::zeros(2 * batch.len(), dim);
-            for j in 0..dim {
-                for (row, line) in batch.clone().enumerate() {
-                    let amplitude = amplitudes[position(line, j)];
+            for (j, &offset) in offsets.iter().enumerate() {
+                for (row, &base) in batch.iter().enumerate() {
+                    let amplitude = amplitudes[base + offset];
                     given[(2 * row, j)] = amplitude.re;
                     given[(2 * row + 1, j)] = amplitude.im;
                 }
@@ -137,14 +141,12 @@ impl Eigenbasis {
                 }
             }
             let result = vectors * turned;
-            for (column, line) in batch.enumerate() {
-                for j in 0..dim {
-                    amplitudes[position(line, j)] =
-                        Complex64::new(result[(j, 2 * column)], result[(j, 2 * column + 1)]);
+            for (column, &base) in batch.iter().enumerate() {
+                for (j, &offset) in offsets.iter().enumerate() {
+                    amplitudes[base + offset] = Complex64::new(result[(j, 2 * column)], result[(j, 2 * column + 1)]);
                 }
             }
         }
-        Ok(())
     }
 
     /// Bytes that the eigenvectors and eigenvalues of a matrix with `dim` rows take.
@@ -160,7 +162,7 @@ impl Eigenbasis {
     /// Bytes that [`evolve`](Self::evolve) takes for `lines` vectors of `dim` elements.
     pub fn work_bytes(dim: u64, lines: u64) -> u64 {
         let columns = 2 * lines.min(BATCH as u64);
-        dim.saturating_mul(3 * 8 * columns + 16).saturating_add(product_bytes(dim))
+        dim.saturating_mul(3 * 8 * columns + 24).saturating_add(1024).saturating_add(product_bytes(dim))
     }
 }
 
@@ -222,7 +224,7 @@ mod tests {
         let mut results = Vec::new();
         for basis in [Eigenbasis::tridiagonal(&diagonal, &beside, &stop()), Eigenbasis::dense(4, element, &stop())] {
             let mut psi = start;
-            basis.expect("converges").evolve(1.3, &mut psi, 1, |_, j| j, &stop()).expect("not stopped");
+            basis.expect("converges").evolve(1.3, &mut psi, 0..1, |j| j, &stop()).expect("not stopped");
             results.push(psi);
         }
         let distance: f64 = results[0].iter().zip(&results[1]).map(|(a, b)| (a - b).norm()).sum();

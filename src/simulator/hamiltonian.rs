@@ -78,8 +78,7 @@ impl SpinHamiltonian {
         gates: &mut SpinGates,
         stop: &StopFlag,
     ) -> Result<(), SimulationError> {
-        let has_hop = self.hops(register.shape());
-        if has_hop || (self.drive != 0.0 && self.has_couplings()) {
+        if self.is_inseparable(register.shape()) {
             return propagator::evolve(self, register, stop);
         }
         // Either all wires are on their own, or all terms are diagonal: every term commutes with the others.
@@ -96,20 +95,22 @@ impl SpinHamiltonian {
 
     /// Bytes that [`evolve`](Self::evolve) takes beside the state.
     pub(crate) fn bytes(&self, shape: &Shape) -> u64 {
-        if self.hops(shape) || (self.drive != 0.0 && self.has_couplings()) {
+        if self.is_inseparable(shape) {
             return propagator::bytes(self, shape);
         }
         let table =
             |coupling: &Coupling| 16 * coupling.wires.iter().map(|&wire| shape.dims()[wire] as u64).product::<u64>();
-        SpinGates::wire_bytes(shape) + self.couplings.iter().map(table).max().unwrap_or(0)
+        SpinGates::wire_bytes(shape).saturating_add(self.couplings.iter().map(table).max().unwrap_or(0))
     }
 
     fn hops(&self, shape: &Shape) -> bool {
         self.hop != 0.0 && shape.num_wires() > 1
     }
 
-    fn has_couplings(&self) -> bool {
-        self.couplings.iter().any(|coupling| coupling.strength != 0.0)
+    /// Whether terms on different wires do not commute.
+    fn is_inseparable(&self, shape: &Shape) -> bool {
+        let has_couplings = self.couplings.iter().any(|coupling| coupling.strength != 0.0);
+        self.hops(shape) || (self.drive != 0.0 && has_couplings)
     }
 
     /// Whether the sum of all levels is conserved.

@@ -90,7 +90,7 @@ fn diagonalise(hamiltonian: &SpinHamiltonian, register: &mut Register, stop: &St
             hamiltonian.beside_diagonal(shape, &elements, index, &mut |column, element| act(rank[column], element));
         };
         let basis = Eigenbasis::dense(size, in_row, stop)?;
-        basis.evolve(1.0, psi, 1, |_, row| members[row], stop)?;
+        basis.evolve(1.0, psi, 0..1, |row| members[row], stop)?;
         first += size;
     }
     Ok(())
