@@ -114,7 +114,8 @@ impl<'a> Series<'a> {
             for ((next, current), energy) in self.previous.iter_mut().zip(&self.current).zip(&self.diagonal) {
                 *next = current * (scale * energy) - *next;
             }
-            self.hamiltonian.add_beside(self.shape, &self.elements, scale, &self.current, &mut self.previous);
+            let (current, next) = (&self.current, &mut self.previous);
+            self.hamiltonian.add_beside(self.shape, &self.elements, scale, current, next, stop)?;
             std::mem::swap(&mut self.current, &mut self.previous);
             factor *= -Complex64::I;
             let weight = factor * (2.0 * coefficient);

@@ -23,6 +23,9 @@ pub struct Eigenbasis {
 /// How many vectors are multiplied by the matrix of eigenvectors in one go.
 const BATCH: usize = 64;
 
+/// From how many vectors on the blocked matrix product is the faster one.
+const BLOCKED: usize = 4;
+
 /// What the matrix product packs its operands into: a panel of each, at most 256 deep and 1024 wide.
 fn product_bytes(dim: u64) -> u64 {
     8 * dim.min(256) * (dim.min(1024) + 2 * BATCH as u64 + 64) + 4096
@@ -121,23 +124,21 @@ impl Eigenbasis {
             if batch.is_empty() {
                 return Ok(());
             }
-            // Real parts in even rows, imaginary parts in odd ones.
-            let mut given = DMatrix::zeros(2 * batch.len(), dim);
-            for (j, &offset) in offsets.iter().enumerate() {
-                for (row, &base) in batch.iter().enumerate() {
+            // Real parts in even columns, imaginary parts in odd ones.
+            let mut given = DMatrix::zeros(dim, 2 * batch.len());
+            for (column, &base) in batch.iter().enumerate() {
+                for (j, &offset) in offsets.iter().enumerate() {
                     let amplitude = amplitudes[base + offset];
-                    given[(2 * row, j)] = amplitude.re;
-                    given[(2 * row + 1, j)] = amplitude.im;
+                    (given[(j, 2 * column)], given[(j, 2 * column + 1)]) = (amplitude.re, amplitude.im);
                 }
             }
-            let in_eigenbasis = given * vectors;
-            let mut turned = DMatrix::zeros(dim, 2 * batch.len());
-            for row in 0..batch.len() {
+            // Both are Vᵀ given: by scalar products for few columns, by the blocked product for many.
+            let mut turned =
+                if batch.len() < BLOCKED { vectors.tr_mul(&given) } else { (given.transpose() * vectors).transpose() };
+            for column in 0..batch.len() {
                 for (j, phase) in phases.iter().enumerate() {
-                    let given = Complex64::new(in_eigenbasis[(2 * row, j)], in_eigenbasis[(2 * row + 1, j)]);
-                    let amplitude = given * phase;
-                    turned[(j, 2 * row)] = amplitude.re;
-                    turned[(j, 2 * row + 1)] = amplitude.im;
+                    let amplitude = Complex64::new(turned[(j, 2 * column)], turned[(j, 2 * column + 1)]) * phase;
+                    (turned[(j, 2 * column)], turned[(j, 2 * column + 1)]) = (amplitude.re, amplitude.im);
                 }
             }
             let result = vectors * turned;
@@ -162,7 +163,7 @@ impl Eigenbasis {
     /// Bytes that [`evolve`](Self::evolve) takes for `lines` vectors of `dim` elements.
     pub fn work_bytes(dim: u64, lines: u64) -> u64 {
         let columns = 2 * lines.min(BATCH as u64);
-        dim.saturating_mul(3 * 8 * columns + 24).saturating_add(1024).saturating_add(product_bytes(dim))
+        dim.saturating_mul(4 * 8 * columns + 24).saturating_add(1024).saturating_add(product_bytes(dim))
     }
 }
 

@@ -188,7 +188,7 @@ impl SpinHamiltonian {
         }
     }
 
-    /// `result += scale · (H - diagonal) · psi`. `O(terms)` per state, no allocation.
+    /// `result += scale · (H - diagonal) · psi`. `O(terms)` per state, no allocation; looks at `stop` after each wire.
     pub(crate) fn add_beside(
         &self,
         shape: &Shape,
@@ -196,9 +196,11 @@ impl SpinHamiltonian {
         scale: f64,
         psi: &[Complex64],
         result: &mut [Complex64],
-    ) {
+        stop: &StopFlag,
+    ) -> Result<(), SimulationError> {
         if self.drive != 0.0 {
             for (wire, ladder) in elements.drives.iter().enumerate() {
+                stop.check()?;
                 let stride = shape.stride(wire);
                 let block = stride * shape.dims()[wire];
                 for (psi, result) in psi.chunks_exact(block).zip(result.chunks_exact_mut(block)) {
@@ -210,6 +212,7 @@ impl SpinHamiltonian {
         }
         if self.hop != 0.0 {
             for (wire, [up, down]) in elements.hops.iter().enumerate() {
+                stop.check()?;
                 let (slow, fast) = (shape.stride(wire), shape.stride(wire + 1));
                 let block = slow * shape.dims()[wire];
                 for (psi, result) in psi.chunks_exact(block).zip(result.chunks_exact_mut(block)) {
@@ -222,6 +225,7 @@ impl SpinHamiltonian {
                 }
             }
         }
+        Ok(())
     }
 
     /// The smallest and the largest eigenvalue that the terms allow on their own: the spectrum lies within.
