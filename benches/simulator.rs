@@ -110,6 +110,12 @@ fn rydberg_full_of_five(bencher: Bencher, size: f64) {
     bench(bencher, "rydberg", 5, vec![instruction("rydberg_full", &[], &[size, size, size])]);
 }
 
+/// Rydberg atoms at parameters that only diagonalisation can do.
+#[divan::bench(args = [8, 10], sample_count = 1)]
+fn rydberg_full_by_diagonalisation(bencher: Bencher, num_wires: u32) {
+    bench(bencher, "rydberg", num_wires, vec![instruction("rydberg_full", &[], &[1.5e7; 3])]);
+}
+
 /// 100 rotations of qubits.
 #[divan::bench(args = [5, 10, 16, 20], sample_count = 5)]
 fn qubits_100_gates(bencher: Bencher, num_wires: u32) {

@@ -42,7 +42,7 @@ pub trait Simulator: Send + Sync {
         self.prepare(program, stop)?.sample(program.shots, random, stop)
     }
 
-    /// Bytes that [`run`](Self::run) takes at its peak, with the outcome; nothing is allocated to find out.
+    /// Bytes that [`run`](Self::run) takes at its peak, with the outcome; no state is made to find out.
     ///
     /// A program that will be refused before it takes any memory counts as 0.
     fn memory(&self, program: &Program) -> u64 {
