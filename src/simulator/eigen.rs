@@ -34,7 +34,7 @@ fn product_bytes(dim: u64) -> u64 {
 impl Eigenbasis {
     /// Diagonalises the matrix with this diagonal and these elements next to it (one less).
     ///
-    /// `O(dim³)`, [`solver_bytes`](Self::solver_bytes) of memory. Source: implicit QL, [`symmetric::tridiagonal_ql`].
+    /// `O(dim³)`, [`solver_bytes`](Self::solver_bytes) of memory. Source: the implicit QL method.
     ///
     /// # Panics
     /// If there is not one element less than on the diagonal: a defect of the caller.

@@ -134,6 +134,7 @@ mod tests {
 
     use super::*;
     use crate::simulator::hamiltonian::{Charge, Coupling, neighbours};
+    use crate::simulator::spin::SpinGates;
 
     /// The same evolution both ways, from a start with all amplitudes; their distance.
     fn check(dims: &[usize], hamiltonian: &SpinHamiltonian, allowed: f64) {
@@ -145,9 +146,13 @@ mod tests {
         let stop = StopFlag::default();
         diagonalise(hamiltonian, &mut diagonalised, &stop).expect("converges");
         chebyshev::evolve(hamiltonian, &mut series, &stop).expect("not stopped");
-        let pairs = diagonalised.amplitudes().iter().zip(series.amplitudes());
-        let distance = pairs.map(|(a, b)| (a - b).norm_sqr()).sum::<f64>().sqrt();
+        let distance = distance(&diagonalised, &series);
         assert!(distance < allowed, "{dims:?} {hamiltonian:?}: {distance:e}");
+    }
+
+    fn distance(a: &Register, b: &Register) -> f64 {
+        let pairs = a.amplitudes().iter().zip(b.amplitudes());
+        pairs.map(|(a, b)| (a - b).norm_sqr()).sum::<f64>().sqrt()
     }
 
     fn hamiltonian(num_wires: usize, [drive, detuning, twist, hop, ising]: [f64; 5]) -> SpinHamiltonian {
@@ -165,6 +170,19 @@ mod tests {
         // Products in thousands: the error grows with the norm.
         check(&[4, 3, 4], &hamiltonian(3, [300.0, 500.0, 700.0, 200.0, 100.0]), 1e-11);
         check(&[4, 3, 4], &hamiltonian(3, [0.0; 5]), 1e-14);
+    }
+
+    #[test]
+    fn a_spin_of_200_atoms_agrees_with_the_series() {
+        let shape = Shape::new([201]).expect("small");
+        let mut start = Register::new(shape, 0).expect("small");
+        let (mut gates, stop) = (SpinGates::default(), StopFlag::default());
+        gates.twist(&mut start, 0, [1.0, 0.0, 0.0], &stop).expect("converges");
+        let (mut twisted, mut series) = (start.clone(), start);
+        gates.twist(&mut twisted, 0, [1.0, 1.0, 1.0], &stop).expect("converges");
+        chebyshev::evolve(&hamiltonian(1, [1.0, 1.0, 1.0, 0.0, 0.0]), &mut series, &stop).expect("not stopped");
+        let distance = distance(&twisted, &series);
+        assert!(distance < 1e-11, "{distance:e}");
     }
 
     #[test]
