@@ -1,5 +1,7 @@
 //! The simulators against closed forms, conservation laws and a slow twin.
 
+#![expect(clippy::cast_precision_loss, reason = "levels are small whole numbers")]
+
 #[path = "common/dense.rs"]
 mod dense;
 
@@ -70,9 +72,8 @@ fn a_driven_atom_shows_rabi_oscillations() {
         let atoms = 6;
         let spin = probabilities("singlequdit", 1, &[("load", &[0], &[6.0]), ("sq_full", &[0], &[omega, delta, 0.0])]);
         let binomial = [1.0, 6.0, 15.0, 20.0, 15.0, 6.0, 1.0];
-        for (k, found) in spin.iter().enumerate() {
-            let k = i32::try_from(k).expect("small");
-            let expected = binomial[k as usize] * expected.powi(k) * (1.0 - expected).powi(atoms - k);
+        for (k, (found, ways)) in (0..).zip(spin.iter().zip(binomial)) {
+            let expected = ways * expected.powi(k) * (1.0 - expected).powi(atoms - k);
             check_close("six atoms", *found, expected, 1e-13 + 1e-15 * rabi);
         }
     }
@@ -391,6 +392,49 @@ fn the_norm_stays_one_at_any_parameter() {
         }
         Ok(())
     });
+}
+
+#[test]
+fn amplitudes_at_large_parameters_are_those_of_arithmetic_with_50_digits() {
+    // Levels with their amplitudes, from a diagonalisation with mpmath at 50 digits.
+    type Expected = [(usize, f64, f64); 4];
+    let check = |backend: &str, num_wires: u32, gates: &[Gate], expected: Expected| {
+        let found = amplitudes(backend, num_wires, gates);
+        for (index, re, im) in expected {
+            let difference = (found[index] - Complex64::new(re, im)).norm();
+            assert!(difference < 1e-11, "{gates:?}, state {index}: off by {difference:e}");
+        }
+    };
+    let expected = [
+        (0, 0.988_494_722_317_549_8, 0.007_581_101_058_056_838),
+        (1, 0.125_499_964_824_148_5, -0.081_925_842_843_680_03),
+        (15, 0.0, 0.0),
+        (30, 0.0, 0.0),
+    ];
+    let gates: [Gate; 2] = [("load", &[0], &[30.0]), ("sq_full", &[0], &[LARGEST; 3])];
+    check("singlequdit", 1, &gates, expected);
+    let expected = [
+        (0, 0.271_240_143_161_925_46, -0.163_631_904_926_637_2),
+        (20, -0.000_339_763_253_887_567_8, -0.106_249_644_396_677_83),
+        (37, 0.119_370_345_588_312_26, 0.024_930_713_134_152_554),
+        (40, -0.183_049_878_668_703_76, 0.006_186_099_164_237_940_5),
+    ];
+    let gates: [Gate; 2] = [("load", &[0], &[40.0]), ("sq_full", &[0], &[1e6, 1.0, 1e4])];
+    check("singlequdit", 1, &gates, expected);
+    let expected = [
+        (0, 0.550_222_746_957_990_1, 0.430_304_655_077_873_4),
+        (5, 0.068_253_502_589_796_15, -0.013_441_334_678_182_523),
+        (17, 0.057_887_734_158_401_28, -0.047_603_619_350_174_64),
+        (31, 0.267_676_934_304_190_3, -0.211_754_197_095_337_6),
+    ];
+    check("rydberg", 5, &[("rydberg_full", &[0, 1, 2, 3, 4], &[LARGEST; 3])], expected);
+    let expected = [
+        (0, -0.058_065_525_887_187_81, 0.014_809_682_480_540_695),
+        (10, 0.064_706_076_651_472_92, -0.042_212_851_939_626_54),
+        (17, 0.027_791_814_802_601_775, -0.043_643_217_104_227_69),
+        (31, 0.226_651_755_394_773_56, 0.739_428_114_991_005),
+    ];
+    check("rydberg", 5, &[("rydberg_full", &[0, 1, 2, 3, 4], &[1e6, 3.0, 1e4])], expected);
 }
 
 #[test]

@@ -104,7 +104,9 @@ impl<'a> Series<'a> {
         // T_0 ψ = ψ, T_{-1} ψ = T_1 ψ: the first product with half the scale gives T_1.
         self.current.copy_from_slice(psi);
         self.previous.fill(Complex64::ZERO);
-        psi.iter_mut().for_each(|sum| *sum *= phase * coefficients[0]);
+        for sum in psi.iter_mut() {
+            *sum *= phase * coefficients[0];
+        }
         let mut factor = phase;
         for (k, coefficient) in coefficients.iter().enumerate().skip(1) {
             stop.check()?;
@@ -112,7 +114,8 @@ impl<'a> Series<'a> {
             for ((next, current), energy) in self.previous.iter_mut().zip(&self.current).zip(&self.diagonal) {
                 *next = current * (scale * energy) - *next;
             }
-            self.hamiltonian.add_beside(self.shape, &self.elements, scale, &self.current, &mut self.previous);
+            let (current, next) = (&self.current, &mut self.previous);
+            self.hamiltonian.add_beside(self.shape, &self.elements, scale, current, next, stop)?;
             std::mem::swap(&mut self.current, &mut self.previous);
             factor *= -Complex64::I;
             let weight = factor * (2.0 * coefficient);
@@ -147,10 +150,14 @@ fn bessel(x: f64) -> Vec<f64> {
         order -= 1.0;
     }
     let largest = values.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
-    values.iter_mut().for_each(|value| *value /= largest);
+    for value in &mut values {
+        *value /= largest;
+    }
     let squares: f64 = values.iter().skip(1).map(|value| value * value).sum();
     let scale = (values[0] * values[0] + 2.0 * squares).sqrt().recip();
-    values.iter_mut().for_each(|value| *value *= scale);
+    for value in &mut values {
+        *value *= scale;
+    }
     let needed = values.iter().rposition(|value| value.abs() > VANISHED).unwrap_or(0);
     values.truncate(needed + 1);
     values
@@ -180,7 +187,7 @@ mod tests {
     #[test]
     fn the_number_of_products_is_enough() {
         for x in [1e-12, 0.1, 1.0, 10.0, 100.0, 1000.0] {
-            assert!(bessel(x).len() as f64 <= products(x), "{x}: {} terms", bessel(x).len());
+            assert!(float(bessel(x).len()) <= products(x), "{x}: {} terms", bessel(x).len());
         }
     }
 }

@@ -23,13 +23,18 @@ pub struct Eigenbasis {
 /// How many vectors are multiplied by the matrix of eigenvectors in one go.
 const BATCH: usize = 64;
 
-/// What the matrix product packs its operands into, at most.
-const PRODUCT_BYTES: u64 = 4 << 20;
+/// From how many vectors on the blocked matrix product is the faster one.
+const BLOCKED: usize = 4;
+
+/// What the matrix product packs its operands into: a panel of each, at most 256 deep and 1024 wide.
+fn product_bytes(dim: u64) -> u64 {
+    8 * dim.min(256) * (dim.min(1024) + 2 * BATCH as u64 + 64) + 4096
+}
 
 impl Eigenbasis {
     /// Diagonalises the matrix with this diagonal and these elements next to it (one less).
     ///
-    /// `O(dim³)`, [`solver_bytes`](Self::solver_bytes) of memory. Source: implicit QL, [`symmetric::tridiagonal_ql`].
+    /// `O(dim³)`, [`solver_bytes`](Self::solver_bytes) of memory. Source: the implicit QL method.
     ///
     /// # Panics
     /// If there is not one element less than on the diagonal: a defect of the caller.
@@ -96,53 +101,53 @@ impl Eigenbasis {
         self
     }
 
-    /// Applies `exp(-i·angle·H)` to `lines` vectors of amplitudes, in place; the norm holds to 1e-14.
+    /// Applies `exp(-i·angle·H)` to many vectors of amplitudes, in place; the norm holds to 1e-14.
     ///
-    /// Element `j` of vector `line` lies at `amplitudes[position(line, j)]`. `4 dim²` multiplications per vector,
-    /// [`work_bytes`](Self::work_bytes) of memory.
+    /// There is one vector per element of `bases`; its element `j` lies at `amplitudes[base + offset(j)]`. `4 dim`
+    /// multiplications per amplitude, [`work_bytes`](Self::work_bytes) of memory.
     pub fn evolve(
         &self,
         angle: f64,
         amplitudes: &mut [Complex64],
-        lines: usize,
-        position: impl Fn(usize, usize) -> usize,
+        mut bases: impl Iterator<Item = usize>,
+        offset: impl Fn(usize) -> usize,
         stop: &StopFlag,
     ) -> Result<(), SimulationError> {
         let dim = self.values.len();
         let phases: Vec<Complex64> = self.values.iter().map(|&value| (value * angle).phase()).collect();
+        let offsets: Vec<usize> = (0..dim).map(offset).collect();
         // Read by columns, the list holds one eigenvector per column.
         let vectors = DMatrixView::from_slice(&self.vectors, dim, dim);
-        for first in (0..lines).step_by(BATCH) {
+        loop {
             stop.check()?;
-            let batch = first..lines.min(first + BATCH);
-            // Real parts in even rows, imaginary parts in odd ones.
-            let mut given = DMatrix::zeros(2 * batch.len(), dim);
-            for j in 0..dim {
-                for (row, line) in batch.clone().enumerate() {
-                    let amplitude = amplitudes[position(line, j)];
-                    given[(2 * row, j)] = amplitude.re;
-                    given[(2 * row + 1, j)] = amplitude.im;
+            let batch: Vec<usize> = bases.by_ref().take(BATCH).collect();
+            if batch.is_empty() {
+                return Ok(());
+            }
+            // Real parts in even columns, imaginary parts in odd ones.
+            let mut given = DMatrix::zeros(dim, 2 * batch.len());
+            for (column, &base) in batch.iter().enumerate() {
+                for (j, &offset) in offsets.iter().enumerate() {
+                    let amplitude = amplitudes[base + offset];
+                    (given[(j, 2 * column)], given[(j, 2 * column + 1)]) = (amplitude.re, amplitude.im);
                 }
             }
-            let in_eigenbasis = given * vectors;
-            let mut turned = DMatrix::zeros(dim, 2 * batch.len());
-            for row in 0..batch.len() {
+            // Both are Vᵀ given: by scalar products for few columns, by the blocked product for many.
+            let mut turned =
+                if batch.len() < BLOCKED { vectors.tr_mul(&given) } else { (given.transpose() * vectors).transpose() };
+            for column in 0..batch.len() {
                 for (j, phase) in phases.iter().enumerate() {
-                    let given = Complex64::new(in_eigenbasis[(2 * row, j)], in_eigenbasis[(2 * row + 1, j)]);
-                    let amplitude = given * phase;
-                    turned[(j, 2 * row)] = amplitude.re;
-                    turned[(j, 2 * row + 1)] = amplitude.im;
+                    let amplitude = Complex64::new(turned[(j, 2 * column)], turned[(j, 2 * column + 1)]) * phase;
+                    (turned[(j, 2 * column)], turned[(j, 2 * column + 1)]) = (amplitude.re, amplitude.im);
                 }
             }
             let result = vectors * turned;
-            for (column, line) in batch.enumerate() {
-                for j in 0..dim {
-                    amplitudes[position(line, j)] =
-                        Complex64::new(result[(j, 2 * column)], result[(j, 2 * column + 1)]);
+            for (column, &base) in batch.iter().enumerate() {
+                for (j, &offset) in offsets.iter().enumerate() {
+                    amplitudes[base + offset] = Complex64::new(result[(j, 2 * column)], result[(j, 2 * column + 1)]);
                 }
             }
         }
-        Ok(())
     }
 
     /// Bytes that the eigenvectors and eigenvalues of a matrix with `dim` rows take.
@@ -158,7 +163,7 @@ impl Eigenbasis {
     /// Bytes that [`evolve`](Self::evolve) takes for `lines` vectors of `dim` elements.
     pub fn work_bytes(dim: u64, lines: u64) -> u64 {
         let columns = 2 * lines.min(BATCH as u64);
-        dim.saturating_mul(3 * 8 * columns + 16).saturating_add(PRODUCT_BYTES)
+        dim.saturating_mul(4 * 8 * columns + 24).saturating_add(1024).saturating_add(product_bytes(dim))
     }
 }
 
@@ -180,6 +185,7 @@ fn rayleigh_quotient(value: f64, vector: &[f64], elements: impl Fn(usize, &mut d
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simulator::register::float;
 
     fn stop() -> StopFlag {
         StopFlag::default()
@@ -197,7 +203,7 @@ mod tests {
             let mut found: Vec<f64> = basis.expect("converges").values().iter().map(|value| value.value()).collect();
             found.sort_by(f64::total_cmp);
             for (j, value) in found.iter().enumerate() {
-                let angle = std::f64::consts::PI * ((dim - j) as f64) / ((dim + 1) as f64);
+                let angle = std::f64::consts::PI * float(dim - j) / float(dim + 1);
                 assert!((value - 2.0 * angle.cos()).abs() < 1e-14, "{dim}, {j}: {value}");
             }
         }
@@ -219,7 +225,7 @@ mod tests {
         let mut results = Vec::new();
         for basis in [Eigenbasis::tridiagonal(&diagonal, &beside, &stop()), Eigenbasis::dense(4, element, &stop())] {
             let mut psi = start;
-            basis.expect("converges").evolve(1.3, &mut psi, 1, |_, j| j, &stop()).expect("not stopped");
+            basis.expect("converges").evolve(1.3, &mut psi, 0..1, |j| j, &stop()).expect("not stopped");
             results.push(psi);
         }
         let distance: f64 = results[0].iter().zip(&results[1]).map(|(a, b)| (a - b).norm()).sum();

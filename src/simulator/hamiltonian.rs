@@ -78,8 +78,7 @@ impl SpinHamiltonian {
         gates: &mut SpinGates,
         stop: &StopFlag,
     ) -> Result<(), SimulationError> {
-        let has_hop = self.hops(register.shape());
-        if has_hop || (self.drive != 0.0 && self.has_couplings()) {
+        if self.is_inseparable(register.shape()) {
             return propagator::evolve(self, register, stop);
         }
         // Either all wires are on their own, or all terms are diagonal: every term commutes with the others.
@@ -96,20 +95,22 @@ impl SpinHamiltonian {
 
     /// Bytes that [`evolve`](Self::evolve) takes beside the state.
     pub(crate) fn bytes(&self, shape: &Shape) -> u64 {
-        if self.hops(shape) || (self.drive != 0.0 && self.has_couplings()) {
+        if self.is_inseparable(shape) {
             return propagator::bytes(self, shape);
         }
         let table =
             |coupling: &Coupling| 16 * coupling.wires.iter().map(|&wire| shape.dims()[wire] as u64).product::<u64>();
-        SpinGates::wire_bytes(shape) + self.couplings.iter().map(table).max().unwrap_or(0)
+        SpinGates::wire_bytes(shape).saturating_add(self.couplings.iter().map(table).max().unwrap_or(0))
     }
 
     fn hops(&self, shape: &Shape) -> bool {
         self.hop != 0.0 && shape.num_wires() > 1
     }
 
-    fn has_couplings(&self) -> bool {
-        self.couplings.iter().any(|coupling| coupling.strength != 0.0)
+    /// Whether terms on different wires do not commute.
+    fn is_inseparable(&self, shape: &Shape) -> bool {
+        let has_couplings = self.couplings.iter().any(|coupling| coupling.strength != 0.0);
+        self.hops(shape) || (self.drive != 0.0 && has_couplings)
     }
 
     /// Whether the sum of all levels is conserved.
@@ -187,7 +188,7 @@ impl SpinHamiltonian {
         }
     }
 
-    /// `result += scale · (H - diagonal) · psi`. `O(terms)` per state, no allocation.
+    /// `result += scale · (H - diagonal) · psi`. `O(terms)` per state, no allocation; looks at `stop` after each wire.
     pub(crate) fn add_beside(
         &self,
         shape: &Shape,
@@ -195,9 +196,11 @@ impl SpinHamiltonian {
         scale: f64,
         psi: &[Complex64],
         result: &mut [Complex64],
-    ) {
+        stop: &StopFlag,
+    ) -> Result<(), SimulationError> {
         if self.drive != 0.0 {
             for (wire, ladder) in elements.drives.iter().enumerate() {
+                stop.check()?;
                 let stride = shape.stride(wire);
                 let block = stride * shape.dims()[wire];
                 for (psi, result) in psi.chunks_exact(block).zip(result.chunks_exact_mut(block)) {
@@ -209,6 +212,7 @@ impl SpinHamiltonian {
         }
         if self.hop != 0.0 {
             for (wire, [up, down]) in elements.hops.iter().enumerate() {
+                stop.check()?;
                 let (slow, fast) = (shape.stride(wire), shape.stride(wire + 1));
                 let block = slow * shape.dims()[wire];
                 for (psi, result) in psi.chunks_exact(block).zip(result.chunks_exact_mut(block)) {
@@ -221,6 +225,7 @@ impl SpinHamiltonian {
                 }
             }
         }
+        Ok(())
     }
 
     /// The smallest and the largest eigenvalue that the terms allow on their own: the spectrum lies within.
@@ -266,7 +271,9 @@ pub(crate) struct Elements {
 }
 
 fn add(run: &mut [Double], energy: Double) {
-    run.iter_mut().for_each(|element| *element = *element + energy);
+    for element in run.iter_mut() {
+        *element = *element + energy;
+    }
 }
 
 /// Adds `element` times the `len` amplitudes from each of the two `starts` on to those from the other on.

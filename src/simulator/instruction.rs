@@ -15,9 +15,6 @@ pub struct Step<'a> {
 /// The largest size of a parameter, far above what any schema allows: beyond it phases have no meaning left.
 const MAX_PARAM: f64 = 1e12;
 
-/// The largest number of atoms on one wire that is looked at; memory sets the true limit.
-const MAX_ATOMS: u32 = 1_000_000;
-
 /// Longest piece of an unknown name that is repeated in an error.
 const SHOWN_CHARACTERS: usize = 40;
 
@@ -37,21 +34,20 @@ impl<'a> Step<'a> {
         let found = &self.instruction.params;
         let params = <[f64; N]>::try_from(found.as_slice())
             .map_err(|_| self.fail(Problem::ParamCount { found: found.len(), allowed: N }))?;
-        match params.iter().find(|value| !(value.abs() <= MAX_PARAM)) {
+        match params.iter().find(|value| value.is_nan() || value.abs() > MAX_PARAM) {
             Some(&value) => Err(self.fail(Problem::Param { value, limit: MAX_PARAM })),
             None => Ok(params),
         }
     }
 
-    /// The number of atoms that a `load` asks for.
-    pub fn atoms(&self) -> Result<usize, SimulationError> {
+    /// The number of atoms that a `load` asks for, from 1 to `limit`.
+    pub fn atoms(&self, limit: u32) -> Result<usize, SimulationError> {
         let [value] = self.params()?;
-        // Small enough to be looked for by its value: a cast would round.
-        let is_whole = value.fract() == 0.0 && (1.0..=f64::from(MAX_ATOMS)).contains(&value);
+        let is_whole = value.fract() == 0.0 && (1.0..=f64::from(limit)).contains(&value);
         if !is_whole {
-            return Err(self.fail(Problem::Atoms { value, limit: MAX_ATOMS }));
+            return Err(self.fail(Problem::Atoms { value, limit }));
         }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and within 1..=MAX_ATOMS")]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and within 1..=limit")]
         let atoms = value as usize;
         Ok(atoms)
     }

@@ -9,7 +9,7 @@ use super::instruction::Step;
 use super::register::{Shape, float};
 use super::registry::{Simulator, prepare_in_order};
 use super::sampling::Prepared;
-use super::spin::{SpinGates, magnetic_number};
+use super::spin::{MAX_ATOMS, SpinGates, magnetic_number};
 
 /// The simulator of one spin of length N/2 per wire.
 ///
@@ -98,7 +98,7 @@ impl Simulator for Multiqudit {
         let mut dims = plain.dims().to_vec();
         for step in Step::all(program).filter(|step| step.name() == "load") {
             let [wire] = step.wires(dims.len())?;
-            dims[wire] = step.atoms()? + 1;
+            dims[wire] = step.atoms(MAX_ATOMS)? + 1;
         }
         Shape::new(dims)
     }

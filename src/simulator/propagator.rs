@@ -31,7 +31,7 @@ pub(crate) fn evolve(
     stop: &StopFlag,
 ) -> Result<(), SimulationError> {
     let (way, operations) = cheapest(hamiltonian, register.shape());
-    if !(operations <= MAX_OPERATIONS) {
+    if operations > MAX_OPERATIONS {
         let states = register.shape().states() as u64;
         return Err(SimulationError::TooLong { states, operations, allowed: MAX_OPERATIONS });
     }
@@ -90,7 +90,7 @@ fn diagonalise(hamiltonian: &SpinHamiltonian, register: &mut Register, stop: &St
             hamiltonian.beside_diagonal(shape, &elements, index, &mut |column, element| act(rank[column], element));
         };
         let basis = Eigenbasis::dense(size, in_row, stop)?;
-        basis.evolve(1.0, psi, 1, |_, row| members[row], stop)?;
+        basis.evolve(1.0, psi, 0..1, |row| members[row], stop)?;
         first += size;
     }
     Ok(())
@@ -116,7 +116,9 @@ fn blocks(hamiltonian: &SpinHamiltonian, shape: &Shape) -> Result<Blocks, Simula
     }
     let last = shape.dims().iter().map(|dim| dim - 1).sum::<usize>();
     let mut sizes = vec![0; last + 1];
-    sums.iter().for_each(|&sum| sizes[sum] += 1);
+    for &sum in &sums {
+        sizes[sum] += 1;
+    }
     let mut next: Vec<usize> =
         sizes.iter().scan(0, |first, size| Some(std::mem::replace(first, *first + size))).collect();
     for (index, &sum) in sums.iter().enumerate() {
@@ -124,4 +126,73 @@ fn blocks(hamiltonian: &SpinHamiltonian, shape: &Shape) -> Result<Blocks, Simula
         next[sum] += 1;
     }
     Ok(Blocks { order, sizes })
+}
+
+#[cfg(test)]
+mod tests {
+    use num_complex::Complex64;
+
+    use super::*;
+    use crate::simulator::hamiltonian::{Charge, Coupling, neighbours};
+    use crate::simulator::spin::SpinGates;
+
+    /// The same evolution both ways, from a start with all amplitudes; their distance.
+    fn check(dims: &[usize], hamiltonian: &SpinHamiltonian, allowed: f64) {
+        let shape = Shape::new(dims.iter().copied()).expect("small");
+        let psi = (0..shape.states()).map(|k| Complex64::from_polar(1.0, float(k * k))).collect();
+        let mut start = Register::from_amplitudes(shape, psi);
+        start.normalise();
+        let (mut diagonalised, mut series) = (start.clone(), start);
+        let stop = StopFlag::default();
+        diagonalise(hamiltonian, &mut diagonalised, &stop).expect("converges");
+        chebyshev::evolve(hamiltonian, &mut series, &stop).expect("not stopped");
+        let distance = distance(&diagonalised, &series);
+        assert!(distance < allowed, "{dims:?} {hamiltonian:?}: {distance:e}");
+    }
+
+    fn distance(a: &Register, b: &Register) -> f64 {
+        let pairs = a.amplitudes().iter().zip(b.amplitudes());
+        pairs.map(|(a, b)| (a - b).norm_sqr()).sum::<f64>().sqrt()
+    }
+
+    fn hamiltonian(num_wires: usize, [drive, detuning, twist, hop, ising]: [f64; 5]) -> SpinHamiltonian {
+        let coupling = |wires| Coupling { wires, strength: ising, charge: Charge::Magnetic };
+        SpinHamiltonian { drive, detuning, twist, hop, couplings: neighbours(num_wires).map(coupling).collect() }
+    }
+
+    #[test]
+    fn diagonalisation_and_series_agree() {
+        for p in [[1.0, 0.5, 0.1, 0.02, 0.05], [0.0, 3.0, 2.0, 1.0, 4.0], [2.0, 0.0, -1.0, -3.0, 0.0]] {
+            for dims in [&[2][..], &[3, 4], &[2, 5, 3], &[2, 2, 2, 2, 2, 2]] {
+                check(dims, &hamiltonian(dims.len(), p), 1e-12);
+            }
+        }
+        // Products in thousands: the error grows with the norm.
+        check(&[4, 3, 4], &hamiltonian(3, [300.0, 500.0, 700.0, 200.0, 100.0]), 1e-11);
+        check(&[4, 3, 4], &hamiltonian(3, [0.0; 5]), 1e-14);
+    }
+
+    #[test]
+    fn a_spin_of_200_atoms_agrees_with_the_series() {
+        let shape = Shape::new([201]).expect("small");
+        let mut start = Register::new(shape, 0).expect("small");
+        let (mut gates, stop) = (SpinGates::default(), StopFlag::default());
+        gates.twist(&mut start, 0, [1.0, 0.0, 0.0], &stop).expect("converges");
+        let (mut twisted, mut series) = (start.clone(), start);
+        gates.twist(&mut twisted, 0, [1.0, 1.0, 1.0], &stop).expect("converges");
+        chebyshev::evolve(&hamiltonian(1, [1.0, 1.0, 1.0, 0.0, 0.0]), &mut series, &stop).expect("not stopped");
+        let distance = distance(&twisted, &series);
+        assert!(distance < 1e-11, "{distance:e}");
+    }
+
+    #[test]
+    fn the_cost_decides() {
+        let way = |dims: &[usize], p| {
+            cheapest(&hamiltonian(dims.len(), p), &Shape::new(dims.iter().copied()).expect("small")).0
+        };
+        assert_eq!(way(&[2; 5], [1e7; 5]), Way::Diagonalisation);
+        assert_eq!(way(&[16; 4], [1.0, 0.5, 0.1, 0.02, 0.05]), Way::Series);
+        // Without a drive the blocks are small.
+        assert_eq!(way(&[2, 2, 2, 10, 456], [0.0, 1e7, 1e7, 1e7, 1e7]), Way::Diagonalisation);
+    }
 }

@@ -60,13 +60,15 @@ impl Shape {
         index / self.strides[wire] % self.dims[wire]
     }
 
-    /// The `line`-th index at which all `wires` are at level 0; `wires` are sorted and different.
-    pub(crate) fn base(&self, line: usize, wires: &[usize]) -> usize {
+    /// The indices at which all `wires` are at level 0, rising; `wires` are sorted and different.
+    pub(crate) fn bases(&self, wires: &[usize]) -> impl Iterator<Item = usize> {
+        let lines = self.len / wires.iter().map(|&wire| self.dims[wire]).product::<usize>();
         // From the fastest wire on, make room for its levels.
-        wires.iter().rev().fold(line, |rest, &wire| {
+        let room_for = |rest: usize, wire: usize| {
             let stride = self.strides[wire];
             rest / stride * stride * self.dims[wire] + rest % stride
-        })
+        };
+        (0..lines).map(move |line| wires.iter().rev().fold(line, |rest, &wire| room_for(rest, wire)))
     }
 
     /// Hands each run of `values` in which `wire` stays at one level to `act`, with that level.
@@ -150,7 +152,9 @@ impl Register {
     /// Scales all amplitudes so that the squared norm is 1.
     pub(crate) fn normalise(&mut self) {
         let scale = self.norm_sqr().sqrt().recip();
-        self.psi.iter_mut().for_each(|amplitude| *amplitude *= scale);
+        for amplitude in &mut self.psi {
+            *amplitude *= scale;
+        }
     }
 
     /// Multiplies each amplitude by `exp(-i·angle(k))`, where `k` is the level of `wire`. Exact at any angle.
@@ -179,7 +183,9 @@ impl Register {
 }
 
 fn scale(run: &mut [Complex64], factor: Complex64) {
-    run.iter_mut().for_each(|amplitude| *amplitude *= factor);
+    for amplitude in run.iter_mut() {
+        *amplitude *= factor;
+    }
 }
 
 /// A level or a number of atoms as a number to calculate with.
@@ -197,9 +203,9 @@ mod tests {
         let shape = Shape::new([2, 3, 4]).expect("small");
         assert_eq!(shape.states(), 24);
         assert_eq!([0, 1, 2].map(|wire| shape.level(23 - 4, wire)), [1, 1, 3]);
-        let bases: Vec<usize> = (0..6).map(|line| shape.base(line, &[2])).collect();
+        let bases: Vec<usize> = shape.bases(&[2]).collect();
         assert_eq!(bases, [0, 4, 8, 12, 16, 20]);
-        let bases: Vec<usize> = (0..3).map(|line| shape.base(line, &[0, 2])).collect();
+        let bases: Vec<usize> = shape.bases(&[0, 2]).collect();
         assert_eq!(bases, [0, 4, 8]);
         let mut levels = vec![[9, 9]; 24];
         shape.pair_runs(&mut levels, [0, 2], |pair, run| run.fill(pair));

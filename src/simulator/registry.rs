@@ -42,7 +42,7 @@ pub trait Simulator: Send + Sync {
         self.prepare(program, stop)?.sample(program.shots, random, stop)
     }
 
-    /// Bytes that [`run`](Self::run) takes at its peak, with the outcome; nothing is allocated to find out.
+    /// Bytes that [`run`](Self::run) takes at its peak, with the outcome; no state is made to find out.
     ///
     /// A program that will be refused before it takes any memory counts as 0.
     fn memory(&self, program: &Program) -> u64 {
@@ -52,8 +52,7 @@ pub trait Simulator: Send + Sync {
             Err(_) => return 0,
         };
         let states = shape.states() as u64;
-        let values = program.instructions.iter().filter(|instruction| instruction.name == "measure");
-        let values = values.map(|instruction| instruction.wires.len().max(1) as u64).sum();
+        let values = program.measured_values() as u64;
         let evolving = states.saturating_mul(16).saturating_add(self.gate_bytes(program, &shape));
         evolving.saturating_add(4096).max(Prepared::bytes(states, program.shots, values))
     }

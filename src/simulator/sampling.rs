@@ -82,7 +82,9 @@ impl Sums {
             total += amplitude.norm_sqr();
             *sum = total;
         }
-        sums.iter_mut().for_each(|sum| *sum /= total);
+        for sum in &mut sums {
+            *sum /= total;
+        }
         // A power of two, so that j / len and u · len are exact. Beyond 2^31 entries it only becomes coarser.
         let len = sums.len().next_power_of_two().min(1 << 31);
         let mut guide = filled(0, len)?;

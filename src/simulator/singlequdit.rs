@@ -7,7 +7,7 @@ use super::instruction::Step;
 use super::register::{Register, Shape};
 use super::registry::Simulator;
 use super::sampling::Prepared;
-use super::spin::SpinGates;
+use super::spin::{MAX_ATOMS, SpinGates};
 
 /// The simulator of one spin of length N/2.
 ///
@@ -16,7 +16,7 @@ pub(super) struct Singlequdit;
 
 impl Simulator for Singlequdit {
     fn shape(&self, program: &Program) -> Result<Shape, SimulationError> {
-        let atoms = Seen::of(program).load.map_or(Ok(1), |load| load.atoms())?;
+        let atoms = Seen::of(program).load.map_or(Ok(1), |load| load.atoms(MAX_ATOMS))?;
         Shape::new([atoms + 1])
     }
 

@@ -15,6 +15,9 @@ use super::eigen::Eigenbasis;
 use super::error::SimulationError;
 use super::register::{Register, Shape, float};
 
+/// The largest number of atoms on one wire that is looked at; memory sets the true limit.
+pub(crate) const MAX_ATOMS: u32 = 1_000_000;
+
 /// The magnetic number `m` of `level` on a wire of `dim` levels.
 pub(crate) fn magnetic_number(dim: usize, level: usize) -> f64 {
     0.5 * float(dim - 1) - float(level)
@@ -142,13 +145,10 @@ impl SpinGates {
         let dims = wires.map(|wire| shape.dims()[wire]);
         let strides = wires.map(|wire| shape.stride(wire));
         let blocks = self.exchange_blocks(dims, stop)?;
-        let lines = shape.states() / (dims[0] * dims[1]);
         for (sum, block) in blocks.iter().enumerate() {
             let lowest = (sum + 1).saturating_sub(dims[1]);
-            let position = |line: usize, j: usize| {
-                shape.base(line, &wires) + (lowest + j) * strides[0] + (sum - lowest - j) * strides[1]
-            };
-            block.evolve(strength, psi, lines, position, stop)?;
+            let offset = |j: usize| (lowest + j) * strides[0] + (sum - lowest - j) * strides[1];
+            block.evolve(strength, psi, shape.bases(&wires), offset, stop)?;
         }
         Ok(())
     }
@@ -221,8 +221,8 @@ pub fn evolve_wire(
     stop: &StopFlag,
 ) -> Result<(), SimulationError> {
     let (shape, psi) = register.parts_mut();
-    let lines = shape.states() / shape.dims()[wire];
-    basis.evolve(angle, psi, lines, |line, j| shape.base(line, &[wire]) + j * shape.stride(wire), stop)
+    let stride = shape.stride(wire);
+    basis.evolve(angle, psi, shape.bases(&[wire]), |level| level * stride, stop)
 }
 
 /// Applies the matrix `[[stay, go], [go, stay*]]` to a wire of two levels.

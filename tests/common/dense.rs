@@ -1,6 +1,13 @@
 //! A slow twin of the simulators, for small registers: each gate as a sum of Kronecker products of one-wire matrices,
 //! applied by its Taylor series in short steps. Written from the definitions, with nothing of the simulators in it.
 
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "levels and atoms are small whole numbers"
+)]
+
 use std::collections::BTreeMap;
 
 use num_complex::Complex64;
@@ -80,17 +87,21 @@ impl Matrix {
     }
 
     /// `exp(-i H) ψ`, for a Hermitian `H`.
-    fn propagate(&self, psi: &mut Vec<Complex64>) {
+    fn propagate(&self, psi: &mut [Complex64]) {
         let mut sums = vec![0.0; self.dim];
-        self.elements.iter().for_each(|(&(row, _), value)| sums[row] += value.norm());
+        for (&(row, _), value) in &self.elements {
+            sums[row] += value.norm();
+        }
         let steps = sums.iter().fold(0.0_f64, |most, &sum| most.max(sum)).ceil().max(1.0);
         let mut step = 0.0;
         while step < steps {
-            let mut term = psi.clone();
+            let mut term = psi.to_vec();
             for order in 1..30 {
                 let factor = -Complex64::I / (steps * f64::from(order));
                 term = self.applied_to(&term);
-                term.iter_mut().for_each(|element| *element *= factor);
+                for element in &mut term {
+                    *element *= factor;
+                }
                 psi.iter_mut().zip(&term).for_each(|(sum, element)| *sum += element);
             }
             step += 1.0;
@@ -229,7 +240,7 @@ fn number(mode: usize) -> Matrix {
 fn fermion_hamiltonian(instruction: &Instruction) -> Option<Matrix> {
     let wires: Vec<usize> = instruction.wires.iter().map(|&wire| wire as usize).collect();
     let hop = |to: usize, from: usize| annihilator(to).adjoint().times(&annihilator(from)).with_adjoint();
-    let sum = |parts: Vec<Matrix>| parts.iter().fold(Matrix::zero(256), |sum, part| sum.plus(part));
+    let sum = |parts: Vec<Matrix>| parts.iter().fold(Matrix::zero(256), Matrix::plus);
     let matrix = match instruction.name.as_str() {
         "fhop" => hop(wires[0], wires[2]).plus(&hop(wires[1], wires[3])),
         "fint" => sum((0..4).map(|site| number(2 * site).times(&number(2 * site + 1))).collect()),

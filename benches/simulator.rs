@@ -1,0 +1,143 @@
+//! How long the simulators take: one spin, several spins, Rydberg atoms, fermions, and drawing shots.
+//!
+//! `cargo bench --bench simulator`. Each bench takes whole programs, as the daemon hands them over; random gates come
+//! from fixed seeds.
+
+use std::f64::consts::TAU;
+
+use divan::Bencher;
+use num_complex::Complex64;
+use qspool::simulator::{Prepared, Register, Shape, ShotRandom, Uniform, simulator};
+use qspool_driver::{Instruction, Program, StopFlag, WireOrder};
+
+fn main() {
+    divan::main();
+}
+
+fn instruction(name: &str, wires: &[u32], params: &[f64]) -> Instruction {
+    Instruction { name: name.to_owned(), wires: wires.to_vec(), params: params.to_vec() }
+}
+
+fn bench(bencher: Bencher, backend: &str, num_wires: u32, instructions: Vec<Instruction>) {
+    let program = Program { instructions, num_wires, shots: 1, wire_order: WireOrder::Sequential, seed: Some(1) };
+    let simulator = simulator(backend).expect("one of the four");
+    let stop = StopFlag::default();
+    bencher.bench_local(|| simulator.prepare(&program, &stop).expect("runs"));
+}
+
+/// A whole number below `end`.
+fn pick(random: &mut ShotRandom, end: u32) -> u32 {
+    (0..end).rev().find(|&k| random.next_double() * f64::from(k + 1) < 1.0).unwrap_or(0)
+}
+
+fn local_gates(count: usize, num_wires: u32, names: &[&str]) -> Vec<Instruction> {
+    let mut random = ShotRandom::from_seed(11);
+    let mut gate = || {
+        let name = names[pick(&mut random, u32::try_from(names.len()).expect("few")) as usize];
+        instruction(name, &[pick(&mut random, num_wires)], &[TAU * random.next_double()])
+    };
+    (0..count).map(|_| gate()).collect()
+}
+
+/// One spin of 500 atoms: 100 rotations and twists.
+#[divan::bench]
+fn one_spin_100_gates(bencher: Bencher) {
+    let mut gates = vec![instruction("load", &[0], &[500.0])];
+    gates.extend(local_gates(100, 1, &["rlx", "rlz", "rlz2"]));
+    bench(bencher, "singlequdit", 1, gates);
+}
+
+/// One spin of 500 atoms: drive, detuning and twist together.
+#[divan::bench(args = ["1 1 1", "100 100 100", "1e6 1e6 1e4"])]
+fn one_spin_full(bencher: Bencher, params: &str) {
+    let params: Vec<f64> = params.split(' ').map(|param| param.parse().expect("a number")).collect();
+    let gates = vec![instruction("load", &[0], &[500.0]), instruction("sq_full", &[0], &params)];
+    bench(bencher, "singlequdit", 1, gates);
+}
+
+fn spins_of_15(num_wires: u32) -> Vec<Instruction> {
+    let mut random = ShotRandom::from_seed(12);
+    let mut gates: Vec<Instruction> = (0..num_wires).map(|wire| instruction("load", &[wire], &[15.0])).collect();
+    gates.extend(local_gates(20, num_wires, &["rlx", "rlz", "rlz2"]));
+    for count in 0..10 {
+        let wire = pick(&mut random, num_wires - 1);
+        let name = if count % 2 == 0 { "rlxly" } else { "rlzlz" };
+        gates.push(instruction(name, &[wire, wire + 1], &[TAU * random.next_double()]));
+    }
+    gates
+}
+
+/// Spins of 15 atoms: 20 gates on single ones, 10 on neighbours.
+#[divan::bench(args = [3, 4], sample_count = 10)]
+fn several_spins_30_gates(bencher: Bencher, num_wires: u32) {
+    bench(bencher, "multiqudit", num_wires, spins_of_15(num_wires));
+}
+
+/// Spins of 15 atoms: the whole Hamiltonian after the 30 gates.
+#[divan::bench(args = [3, 4], sample_count = 3)]
+fn several_spins_full(bencher: Bencher, num_wires: u32) {
+    let mut gates = spins_of_15(num_wires);
+    gates.push(instruction("multiqudit_full", &[0, 1], &[1.0, 0.5, 0.1, 0.02, 0.05]));
+    bench(bencher, "multiqudit", num_wires, gates);
+}
+
+/// Eight modes at half filling: 5 rounds of 10 hops, interaction and phase.
+#[divan::bench]
+fn fermions_60_gates(bencher: Bencher) {
+    let mut gates: Vec<Instruction> = [0, 1, 4, 5].iter().map(|&mode| instruction("load", &[mode], &[])).collect();
+    let mut random = ShotRandom::from_seed(13);
+    for _ in 0..5 {
+        for _ in 0..10 {
+            let first = 2 * pick(&mut random, 3);
+            let wires = [first, first + 1, first + 2, first + 3];
+            gates.push(instruction("fhop", &wires, &[TAU * random.next_double()]));
+        }
+        gates.push(instruction("fint", &[], &[TAU * random.next_double()]));
+        gates.push(instruction("fphase", &[0, 1], &[TAU * random.next_double()]));
+    }
+    bench(bencher, "fermions", 8, gates);
+}
+
+/// Rydberg atoms under drive, detuning and blockade.
+#[divan::bench(args = [5, 8, 10, 12, 16, 20], sample_count = 5)]
+fn rydberg_full(bencher: Bencher, num_wires: u32) {
+    bench(bencher, "rydberg", num_wires, vec![instruction("rydberg_full", &[], &[TAU, 1.0, 10.0])]);
+}
+
+/// Five Rydberg atoms: the cost does not depend on the parameters.
+#[divan::bench(args = [1.0, 1e3, 1.5e7])]
+fn rydberg_full_of_five(bencher: Bencher, size: f64) {
+    bench(bencher, "rydberg", 5, vec![instruction("rydberg_full", &[], &[size, size, size])]);
+}
+
+/// Rydberg atoms at parameters that only diagonalisation can do.
+#[divan::bench(args = [8, 10], sample_count = 1)]
+fn rydberg_full_by_diagonalisation(bencher: Bencher, num_wires: u32) {
+    bench(bencher, "rydberg", num_wires, vec![instruction("rydberg_full", &[], &[1.5e7; 3])]);
+}
+
+/// 100 rotations of qubits.
+#[divan::bench(args = [5, 10, 16, 20], sample_count = 5)]
+fn qubits_100_gates(bencher: Bencher, num_wires: u32) {
+    bench(bencher, "rydberg", num_wires, local_gates(100, num_wires, &["rlx", "rlz"]));
+}
+
+/// A million seeded shots from a random state.
+#[divan::bench(args = [16, 20], sample_count = 5)]
+fn million_shots(bencher: Bencher, num_wires: usize) {
+    let shape = Shape::new(vec![2; num_wires]).expect("small");
+    let mut random = ShotRandom::from_seed(14);
+    let mut psi: Vec<Complex64> =
+        (0..shape.states()).map(|_| Complex64::new(random.next_double() - 0.5, random.next_double() - 0.5)).collect();
+    let norm = psi.iter().map(Complex64::norm_sqr).sum::<f64>().sqrt();
+    for amplitude in &mut psi {
+        *amplitude /= norm;
+    }
+    let register = Register::from_amplitudes(shape, psi);
+    let measured: Vec<usize> = (0..num_wires).collect();
+    bencher
+        .with_inputs(|| Prepared { register: register.clone(), measured: measured.clone(), drawn_before: 0 })
+        .bench_local_values(|prepared| {
+            prepared.sample(1_000_000, &mut ShotRandom::from_seed(1), &StopFlag::default()).expect("not stopped")
+        });
+}

@@ -1,0 +1,85 @@
+//! What a simulator says it will allocate, against what it does.
+//!
+//! One test only: another one beside it would be counted too.
+
+use peak_alloc::PeakAlloc;
+use qspool::simulator::{ShotRandom, simulator};
+use qspool_driver::{Instruction, Program, StopFlag, WireOrder};
+
+#[global_allocator]
+static ALLOCATOR: PeakAlloc = PeakAlloc;
+
+/// Name, wires and parameters of an instruction.
+type Gate<'a> = (&'a str, &'a [u32], &'a [f64]);
+
+fn check(backend: &str, num_wires: u32, shots: u32, gates: &[Gate]) {
+    let instruction = |&(name, wires, params): &Gate| Instruction {
+        name: name.to_owned(),
+        wires: wires.to_vec(),
+        params: params.to_vec(),
+    };
+    let instructions = gates.iter().map(instruction).collect();
+    let program = Program { instructions, num_wires, shots, wire_order: WireOrder::Sequential, seed: None };
+    let simulator = simulator(backend).expect("one of the four");
+    let mut random = ShotRandom::from_seed(1);
+    ALLOCATOR.reset_peak_usage();
+    let before = ALLOCATOR.peak_usage();
+    let said = simulator.memory(&program);
+    let to_find_out = ALLOCATOR.peak_usage() - before;
+    let outcome = simulator.run(&program, &mut random, &StopFlag::default());
+    let used = ALLOCATOR.peak_usage() - before;
+    outcome.unwrap_or_else(|error| panic!("{backend} {gates:?}: {error}"));
+
+    assert!(used as u64 <= said, "{backend} {gates:?}: used {used} bytes, said {said}");
+    assert!(to_find_out < 64 << 10, "{backend} {gates:?}: {to_find_out} bytes to find out");
+    // An estimate that is far too large would refuse what can be done.
+    assert!(said <= 4 * used as u64 + (1 << 20), "{backend} {gates:?}: used {used} bytes, said {said}");
+}
+
+#[test]
+fn no_run_takes_more_memory_than_it_said() {
+    let measure: Gate = ("measure", &[0], &[]);
+    for shots in [1, 100_000] {
+        for (n, full) in [(1.0, 1e4), (40.0, 1.0), (90.0, 1e6)] {
+            let load: Gate = ("load", &[0], &[n]);
+            let gates: [Gate; 4] = [load, ("rlx", &[0], &[1.0]), ("sq_full", &[0], &[full; 3]), measure];
+            check("singlequdit", 1, shots, &gates);
+        }
+        let gates: Vec<Gate> = vec![
+            ("load", &[0], &[]),
+            ("load", &[2], &[]),
+            ("load", &[5], &[]),
+            ("fhop", &[0, 1, 2, 3], &[1.0]),
+            ("fhop", &[2, 3, 4, 5], &[1.0]),
+            ("fint", &[], &[1.0]),
+        ];
+        let measurements: [Gate; 8] = [0, 1, 2, 3, 4, 5, 6, 7].map(|_| measure);
+        check("fermions", 8, shots, &[gates, measurements.to_vec()].concat());
+        for num_wires in [1, 2, 5, 11] {
+            let p = [if num_wires < 6 { 1e6 } else { 2.0 }, 1.0, 10.0];
+            let turn: Gate = ("rlx", &[0], &[1.0]);
+            let gates = [turn, ("rydberg_full", &[0, 1, 2, 3, 4], &p), ("rydberg_block", &[], &[1.0])];
+            check("rydberg", num_wires, shots, &[&gates[..], &[measure; 5]].concat());
+        }
+    }
+    let spins = |loads: &[f64], gates: &[Gate]| {
+        let wires: Vec<[u32; 1]> = (0..loads.len()).map(|wire| [u32::try_from(wire).expect("small")]).collect();
+        let mut program: Vec<Gate> =
+            loads.iter().zip(&wires).map(|(n, wire)| ("load", &wire[..], std::slice::from_ref(n))).collect();
+        program.extend(wires.iter().map(|wire| -> Gate { ("rlx", wire, &[1.0]) }));
+        program.extend(gates);
+        program.extend(wires.iter().map(|wire| -> Gate { ("measure", wire, &[]) }));
+        check("multiqudit", u32::try_from(loads.len()).expect("small"), 100_000, &program);
+    };
+    let chain = [0, 1, 2, 3, 4];
+    // Series, blocks, one block, single wires, diagonal.
+    for p in
+        [[1.0, 0.5, 0.1, 0.02, 0.05], [0.0, 1e6, 1e6, 1e6, 1e6], [1.0, 1.0, 1.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0, 1.0]]
+    {
+        spins(&[15.0, 15.0, 15.0], &[("multiqudit_full", &chain, &p)]);
+    }
+    spins(&[3.0, 4.0, 5.0], &[("multiqudit_full", &chain, &[1e6; 5])]);
+    spins(&[60.0, 50.0], &[("rlxly", &[0, 1], &[1.0]), ("rlzlz", &[1, 0], &[1.0]), ("rlxly", &chain, &[1.0])]);
+    spins(&[2.0, 80.0, 3.0], &[("rlxly", &[0, 1], &[1.0]), ("rlxly", &[2, 1], &[1.0]), ("rlz2", &[1], &[1.0])]);
+    spins(&[1.0; 5], &[("rlxly", &chain, &[1.0]), ("rlzlz", &chain, &[1.0]), ("rlxly", &[3, 3], &[1.0])]);
+}
