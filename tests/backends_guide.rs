@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use oscillator::Oscillator;
+use qspool::schema::BackendSchema;
 use qspool::simulator::{ShotRandom, Simulator};
 use qspool_driver::{Instruction, Program, StopFlag, WireOrder};
 
@@ -60,6 +61,24 @@ fn a_phase_of_half_a_turn_takes_the_drive_back() {
     check_close(probabilities(&[("drive", &[1.2]), ("phase", &half_turn), ("drive", &[1.2])])[0], 1.0);
     // n² is odd where n is odd.
     check_close(probabilities(&[("drive", &[1.2]), ("kerr", &half_turn), ("drive", &[1.2])])[0], 1.0);
+}
+
+#[test]
+fn the_schema_takes_a_job_and_the_simulator_runs_it() {
+    let schema = BackendSchema::parse(include_str!("backends_guide/oscillator.json")).expect("a schema");
+    assert_eq!(schema.simulator(), "oscillator");
+    let job = |instruction: &str| {
+        format!(
+            r#"{{"experiment_0": {{"instructions": [{instruction}, ["measure", [0], []]], "num_wires": 1, "shots": 3}}}}"#
+        )
+    };
+    let job_text = job(r#"["load", [0], [5]], ["kerr", [0], [1.5]]"#);
+    let valid = schema.validate(job_text.as_bytes()).expect("a valid job");
+    let program = &valid.experiments[0].program;
+    let outcome = Oscillator.run(program, &mut ShotRandom::from_seed(1), &StopFlag::default()).expect("runs");
+    assert_eq!((outcome.rows(), outcome.shots()), (&[Box::from([5])][..], &[0, 0, 0][..]));
+    let rejection = schema.validate(job(r#"["load", [0], [101]]"#).as_bytes()).expect_err("too many quanta");
+    assert!(rejection.to_string().contains("instruction 0 (load)"), "{rejection}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
-use common::daemon::Lab;
+use common::daemon::{Daemon, Lab};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -362,7 +362,7 @@ fn a_full_disk_is_waited_for() {
         println!("NOTICE: this machine lets nobody mount a file system of their own; a full disk is not tried");
         return;
     }
-    let mut daemon = lab.daemon_by(command);
+    let mut daemon = Daemon::start(command);
     for _ in 0..4 {
         daemon.wait_for("published");
     }
@@ -395,8 +395,8 @@ fn systemd_is_told_when_the_daemon_is_ready_and_when_it_stops() {
     socket.set_read_timeout(Some(Duration::from_secs(30))).expect("set");
     let mut command = lab.command(&["run"]);
     command.env("NOTIFY_SOCKET", &socket_path);
-    let daemon = lab.daemon_by(command);
-    let mut told = || {
+    let daemon = Daemon::start(command);
+    let told = || {
         let mut buffer = [0; 1024];
         let length = socket.recv(&mut buffer).expect("told");
         String::from_utf8_lossy(&buffer[..length]).into_owned()

@@ -6,9 +6,11 @@ mod dense;
 use std::fs;
 use std::path::Path;
 
-use qspool::job::ResultWriter;
+use qspool::backend::{Backend, BackendOptions, SchemaSet};
+use qspool::job::{Experiment, Job};
+use qspool::schema::{BackendSchema, Valid, builtin};
 use qspool::simulator::{ShotRandom, simulator};
-use qspool_driver::{Instruction, Outcome, Program, StopFlag, WireOrder};
+use qspool_driver::{Outcome, Program, StopFlag};
 use serde_json::Value;
 
 /// What the records promise: 12 significant digits, and the drift of the norm in the reference's own propagation.
@@ -50,37 +52,29 @@ impl Recorded {
     }
 
     fn experiments(&self) -> Vec<RecordedExperiment<'_>> {
-        let job = self.0["job"].as_object().expect("an object");
-        let one = |(index, (name, experiment)): (usize, (&String, &Value))| {
+        let job = valid(text(&self.0["backend"]), &self.0["job"]);
+        let one = |(index, experiment): (usize, &Experiment)| {
             let from_seed = &self.0["memory_from_seed"][index];
             let memory =
                 if from_seed.is_null() { &self.0["result"]["results"][index]["data"]["memory"] } else { from_seed };
             let probabilities = &self.0["probabilities"][index];
             RecordedExperiment {
-                name: name.clone(),
-                program: program(experiment),
+                name: experiment.name.clone(),
+                program: experiment.program.clone(),
                 probabilities: probabilities.as_array().map(|list| list.iter().map(number).collect()),
                 dims: list(&self.0["dims"][index], |dim| whole(dim) as usize),
                 memory: list(memory, text),
             }
         };
-        job.iter().enumerate().map(one).collect()
+        job.experiments.iter().enumerate().map(one).collect()
     }
 }
 
-fn program(experiment: &Value) -> Program {
-    let instruction = |value: &Value| Instruction {
-        name: text(&value[0]).to_owned(),
-        wires: list(&value[1], whole),
-        params: list(&value[2], number),
-    };
-    Program {
-        instructions: list(&experiment["instructions"], instruction),
-        num_wires: whole(&experiment["num_wires"]),
-        shots: whole(&experiment["shots"]),
-        wire_order: WireOrder::Sequential,
-        seed: experiment.get("seed").filter(|seed| !seed.is_null()).map(whole),
-    }
+/// The job as the backend's schema reads it.
+fn valid(backend: &str, job: &Value) -> Valid<Job> {
+    let (_, text) = builtin().find(|(name, _)| *name == backend).expect("one of the four");
+    let schema = BackendSchema::parse(text).expect("a schema");
+    schema.validate(job.to_string().as_bytes()).unwrap_or_else(|rejection| panic!("{backend}: {rejection}"))
 }
 
 fn list<'a, T>(value: &'a Value, one: impl FnMut(&'a Value) -> T) -> Vec<T> {
@@ -138,24 +132,19 @@ fn check(backend: &str, least_probabilities: usize, least_memories: usize) {
 
 #[test]
 fn results_are_the_recorded_documents() {
+    let schemas = SchemaSet::load(None).expect("the built-in schemas");
     let mut seen = 0;
-    for (backend, with_instructions) in
-        [("singlequdit", true), ("multiqudit", true), ("fermions", false), ("rydberg", true)]
-    {
-        let simulator = simulator(backend).expect("one of the four");
+    for backend in ["singlequdit", "multiqudit", "fermions", "rydberg"] {
+        let name = backend.parse().expect("a backend name");
+        let backend_of_that_name = Backend::open(&name, &BackendOptions::default(), &schemas).expect("built in");
         for job in recorded(backend).iter().filter(|job| job.is_comparable() && job.has_shots_of_the_seed()) {
-            let name = backend.parse().expect("a backend name");
-            let version = text(&job.0["result"]["backend_version"]);
-            let mut writer = ResultWriter::new(&name, version, &job.id().parse().expect("a job id"), 0);
-            for RecordedExperiment { name, program, .. } in job.experiments() {
-                let mut random = ShotRandom::from_seed(program.seed.expect("has a seed"));
-                let outcome = simulator.run(&program, &mut random, &StopFlag::default()).expect("runs");
-                writer.push(&name, &program, &outcome, with_instructions);
-            }
+            let prepared = backend_of_that_name.prepare(job.0["job"].to_string().as_bytes()).expect("a valid job");
+            let job_id = job.id().parse().expect("a job id");
+            let result = backend_of_that_name.run(&job_id, &prepared, &StopFlag::default()).expect("runs");
             let mut expected = job.0["result"].clone();
             // The reference stores INITIALIZING in every result; ours says what is true.
             expected["status"] = "DONE".into();
-            assert_eq!(String::from_utf8_lossy(writer.finish().text()), expected.to_string(), "{}", job.id());
+            assert_eq!(String::from_utf8_lossy(result.text()), expected.to_string(), "{}", job.id());
             seen += 1;
         }
     }

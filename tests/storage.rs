@@ -221,7 +221,7 @@ async fn the_lease_of_a_dead_spooler_is_taken_over_by_one(temp: TempStorage) {
     let mut lease = claim(&*dead, &job).await.expect("claimed");
     lease.record.verdict = Some(Status::failed(&job, "why"));
     dead.renew(&lease).await.expect("renewed");
-    temp.kill(dead);
+    TempStorage::kill(dead);
     let mut heirs = tokio::task::JoinSet::new();
     for _ in 0..8 {
         let storage = temp.open().await;

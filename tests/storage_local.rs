@@ -1,4 +1,5 @@
 //! What is particular to local files: crashes between two renames, other writers, links, and other machines.
+#![expect(clippy::case_sensitive_file_extension_comparisons, reason = "names that qspool makes itself")]
 
 mod common;
 

@@ -76,6 +76,17 @@ fn leaves_its_register(experiment: &Value) -> bool {
 }
 
 #[test]
+fn the_id_that_a_database_adds_is_no_experiment() {
+    let schema =
+        BackendSchema::parse(builtin().find(|(name, _)| *name == "rydberg").expect("built in").1).expect("good");
+    let with_id = r#"{"_id": "656565656565656565656565", "experiment_0":
+        {"instructions": [["measure", [0], []]], "num_wires": 1, "shots": 1}}"#;
+    assert_eq!(schema.validate(with_id.as_bytes()).expect("a job").experiments.len(), 1);
+    let rejection = schema.validate(br#"{"_id": {"a": [1]}}"#).expect_err("no experiment is left");
+    assert!(rejection.to_string().starts_with("No instructions received."), "{rejection}");
+}
+
+#[test]
 fn golden_verdicts_hold() {
     let cases = lines("tests/golden/validation.jsonl");
     assert_eq!(cases.len(), 150);

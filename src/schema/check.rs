@@ -19,6 +19,9 @@ const MAX_PROBLEMS: usize = 20;
 /// Most bytes of one problem.
 const PROBLEM_BYTES: usize = 340;
 
+/// What a database adds to the documents that it keeps. Peers take it out of a job, too.
+const DATABASE_ID: &str = "_id";
+
 /// A job while it is read.
 pub(super) struct JobCheck<'s> {
     schema: &'s BackendSchema,
@@ -67,9 +70,12 @@ impl<'s> JobCheck<'s> {
         self.problems.push(words::shortened(problem, PROBLEM_BYTES));
     }
 
-    /// Begins the experiment `name`; none if the name itself is a problem.
+    /// Begins the experiment `name`; none if the name itself is a problem, or if it is no experiment.
     pub(super) fn begin_experiment(&mut self, name: &str) -> Option<ExperimentCheck<'s>> {
         let schema = self.schema;
+        if name == DATABASE_ID {
+            return None;
+        }
         if !self.names.insert(name.to_owned()) {
             self.problem(&format!("{}: appears twice in the job", words::shown_name(name)));
             return None;

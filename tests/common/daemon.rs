@@ -95,24 +95,7 @@ impl Lab {
 
     /// Starts the daemon and waits until it serves.
     pub(crate) fn daemon(&self) -> Daemon {
-        self.daemon_by(self.command(&["run"]))
-    }
-
-    /// The same by a command that ends up as the daemon.
-    pub(crate) fn daemon_by(&self, mut command: Command) -> Daemon {
-        let mut process = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("the binary starts");
-        let stderr = process.stderr.take().expect("piped");
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        let mut daemon = Daemon { process, lines, log: Vec::new() };
-        daemon.wait_for("serving");
-        daemon
+        Daemon::start(self.command(&["run"]))
     }
 }
 
@@ -124,6 +107,23 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
+    /// Starts a command that is, or ends up as, the daemon, and waits until it serves.
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut process = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("the binary starts");
+        let stderr = process.stderr.take().expect("piped");
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut daemon = Self { process, lines, log: Vec::new() };
+        daemon.wait_for("serving");
+        daemon
+    }
+
     /// Waits for a line of the log that holds `text`, and gives it.
     pub(crate) fn wait_for(&mut self, text: &str) -> String {
         let begin = Instant::now();

@@ -30,6 +30,7 @@ pub(crate) struct TempStorage {
 
 impl TempStorage {
     /// A directory of local files.
+    #[expect(clippy::unused_async, reason = "other media have a server to start")]
     pub(crate) async fn local() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let StorageOptions { medium, .. } = StorageOptions::local(directory.path().to_owned());
@@ -53,7 +54,7 @@ impl TempStorage {
     }
 
     /// Ends a spooler's hold on the storage without letting it say goodbye.
-    pub(crate) fn kill(&self, storage: Arc<dyn Storage>) {
+    pub(crate) fn kill(storage: Arc<dyn Storage>) {
         assert_eq!(Arc::strong_count(&storage), 1, "somebody else still uses it");
         drop(storage);
     }
