@@ -28,8 +28,9 @@ pub(super) async fn run(arguments: CancelArguments) -> Result<(), Failure> {
         Cancellation::HeldByPeer => {
             return Err(Failure::new(
                 Exit::TryAgain,
-                format!("the job {id} is held by a program that takes no orders"),
-            ));
+                format!("the job {id} is held by a program that knows no cancellation"),
+            )
+            .hint("docs/operating.md tells what to do when that program is gone"));
         }
         Cancellation::Ended => return Err(Failure::new(Exit::Usage, format!("the job {id} has ended already"))),
     };

@@ -35,6 +35,9 @@ pub(super) fn check(path: &Path, streams: Streams) {
     Assert::new().action_env(DEFAULT_ACTION_ENV).eq(Data::text(played).raw(), expected);
 }
 
+/// The time after which a command is ended, in seconds: none takes as long by far.
+const LONGEST: &str = "120";
+
 struct Stage {
     directory: tempfile::TempDir,
     streams: Streams,
@@ -120,8 +123,8 @@ impl Stage {
     fn shell(&self, command: &str) -> Command {
         let program = Path::new(env!("CARGO_BIN_EXE_qspool")).parent().unwrap();
         let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
-        let mut shell = Command::new("sh");
-        shell.args(["-c", command]).current_dir(&self.directory).stdin(Stdio::null());
+        let mut shell = Command::new("timeout");
+        shell.args([LONGEST, "sh", "-c", command]).current_dir(&self.directory).stdin(Stdio::null());
         shell.env_clear().env("PATH", path).env("HOME", self.directory.path());
         shell
     }
