@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::args::StorageArguments;
 use super::client::Client;
 use super::failure::Failure;
-use super::output::{self, table};
+use super::output::{self, print_table};
 use crate::job::{BackendName, BackendStatus};
 
 #[derive(Debug, Args)]
@@ -48,7 +48,7 @@ pub(super) async fn run(arguments: BackendsArguments) -> Result<(), Failure> {
     if backends.is_empty() {
         output::note(format!("no backend has been served at the storage {} yet", client.provider.name()));
     } else {
-        output::print(table(&rows));
+        print_table(&rows);
     }
     Ok(())
 }

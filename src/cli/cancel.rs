@@ -1,6 +1,7 @@
 //! `qspool cancel`: ends a job before its time.
 
 use clap::Args;
+use serde_json::json;
 
 use super::args::StorageArguments;
 use super::client::Client;
@@ -21,16 +22,21 @@ pub(super) async fn run(arguments: CancelArguments) -> Result<(), Failure> {
     let client = Client::open(&arguments.storage).await?;
     let id = &arguments.id;
     let (backend, _) = client.find(id).await?;
-    match cancel(&client.provider, &backend, id).await? {
-        Cancellation::Cancelled => output::note(format!("job {id} is cancelled")),
-        Cancellation::Asked => output::note(format!("job {id} is running; its spooler was asked to end it")),
+    let (outcome, text) = match cancel(&client.provider, &backend, id).await? {
+        Cancellation::Cancelled => ("cancelled", format!("job {id} is cancelled")),
+        Cancellation::Asked => ("asked", format!("job {id} is running; its spooler was asked to end it")),
         Cancellation::HeldByPeer => {
             return Err(Failure::new(
                 Exit::TryAgain,
-                format!("the job {id} is held by a program that takes no orders"),
-            ));
+                format!("the job {id} is held by a program that knows no cancellation"),
+            )
+            .hint("docs/operating.md tells what to do when that program is gone"));
         }
         Cancellation::Ended => return Err(Failure::new(Exit::Usage, format!("the job {id} has ended already"))),
+    };
+    if arguments.storage.json {
+        return output::print_json(&json!({ "job_id": id, "cancellation": outcome }));
     }
+    output::note(text);
     Ok(())
 }

@@ -28,14 +28,13 @@ pub(super) async fn run(arguments: CheckArguments) -> Result<(), Failure> {
         return Ok(());
     }
     let config = Config::read(arguments.config.config.as_deref())?;
-    let origin =
-        config.origin.file.as_ref().map_or_else(|| "built-in defaults".into(), |path| path.display().to_string());
-    output::print(format!("{} {origin}", styled(NAME, "configuration")));
-    for variable in &config.origin.variables {
-        output::print(format!("  and the environment variable {variable}"));
-    }
+    output::print(styled(NAME, "configuration"));
+    output::print(format!("  {}", config.origin));
     let bad_backends = check_backends(&config)?;
     let bad_storages = check_storages(&config, arguments.offline).await;
+    if config.default_storage().is_none() {
+        output::note(format!("{} no storage is active, so nothing would be served", styled(CAUTION, "note:")));
+    }
     match (bad_backends, bad_storages) {
         (0, 0) => Ok(()),
         (0, count) => Err(Failure::new(Exit::Unavailable, format!("{count} of the storages cannot be used"))),
@@ -74,17 +73,18 @@ async fn check_storages(config: &Config, offline: bool) -> usize {
     output::print(styled(NAME, "storages"));
     let (mut rows, mut bad) = (Vec::new(), 0);
     for (name, options) in &config.storages {
+        let place = &options.medium;
         let verdict = if !options.active {
-            format!("{} not active", styled(CAUTION, "left out:"))
+            format!("{} {place}; it is not active", styled(CAUTION, "left out:"))
         } else if offline {
-            format!("{} not looked at", styled(CAUTION, "offline:"))
+            format!("{} {place}; not looked at", styled(CAUTION, "offline:"))
         } else {
             let probed = async { Ok::<_, Failure>(open_provider(config, name).await?.probe().await?) };
             match probed.await {
-                Ok(()) => format!("{} documents can be written, read and deleted", styled(GOOD, "good:")),
+                Ok(()) => format!("{} {place}; documents can be written, read and deleted", styled(GOOD, "good:")),
                 Err(failure) => {
                     bad += 1;
-                    format!("{} {failure}", styled(BAD, "bad:"))
+                    format!("{} {}", styled(BAD, "bad:"), failure.to_string().replace('\n', "\n    "))
                 }
             }
         };

@@ -1,7 +1,10 @@
 //! What commands share that look at a storage from outside, as a user's program does.
 
+use std::collections::BTreeSet;
+
 use super::args::StorageArguments;
 use super::failure::{Exit, Failure};
+use super::plan;
 use crate::config::Config;
 use crate::job::{BackendName, JobId, Status, StorageName};
 use crate::storage::{Place, Provider, StorageContext, StorageErrorKind};
@@ -27,9 +30,7 @@ impl Client {
 
     /// The backend whose job this is, with the job's status: the one below which the status lies.
     pub(super) async fn find(&self, job_id: &JobId) -> Result<(BackendName, Status), Failure> {
-        let mut backends = self.provider.get_backends().await?;
-        backends.extend(self.config.backends.iter().flatten().map(|(name, _)| name.clone()));
-        for backend in backends {
+        for backend in self.backends().await? {
             match self.provider.get_status(&backend, job_id).await {
                 Ok(status) => return Ok((backend, status)),
                 Err(error) if error.kind() == StorageErrorKind::NotFound => {}
@@ -39,6 +40,12 @@ impl Client {
         let storage = self.provider.name();
         Err(Failure::new(Exit::Usage, format!("the storage {storage} has no job {job_id}"))
             .hint("`qspool jobs` lists them; --storage chooses another storage"))
+    }
+
+    /// The backends whose jobs may lie here, by name: those that were served here, and those that would be.
+    pub(super) async fn backends(&self) -> Result<BTreeSet<BackendName>, Failure> {
+        let would_be = plan::backends(&self.config, &plan::schemas(&self.config)?);
+        Ok(self.provider.get_backends().await?.into_iter().chain(would_be.into_iter().map(|(name, _)| name)).collect())
     }
 
     /// The jobs at a place; none where the place cannot be.

@@ -103,6 +103,6 @@ impl From<StorageError> for Failure {
             StorageErrorKind::Unavailable | StorageErrorKind::Inactive => Exit::Unavailable,
             StorageErrorKind::AlreadyExists | StorageErrorKind::TooLarge | StorageErrorKind::Refused => Exit::Failed,
         };
-        Self::new(exit, "the storage does not do it").because(error)
+        Self::new(exit, error.to_string())
     }
 }

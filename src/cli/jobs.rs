@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::args::StorageArguments;
 use super::client::Client;
 use super::failure::Failure;
-use super::output::{self, table};
+use super::output::{self, print_table};
 use crate::job::{BackendName, JobId, JobState, Status};
 use crate::storage::Place;
 
@@ -16,7 +16,7 @@ pub(super) struct JobsArguments {
     #[arg(long)]
     backend: Option<BackendName>,
     /// Show at most this many of each kind, the newest.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, value_name = "COUNT", default_value_t = 20)]
     last: usize,
     #[command(flatten)]
     storage: StorageArguments,
@@ -34,8 +34,8 @@ struct ListedJob {
 pub(super) async fn run(arguments: JobsArguments) -> Result<(), Failure> {
     let client = Client::open(&arguments.storage).await?;
     let backends = match &arguments.backend {
-        Some(backend) => vec![backend.clone()],
-        None => client.provider.get_backends().await?,
+        Some(backend) => [backend.clone()].into(),
+        None => client.backends().await?,
     };
     let mut jobs = Vec::new();
     for backend in &backends {
@@ -65,7 +65,7 @@ pub(super) async fn run(arguments: JobsArguments) -> Result<(), Failure> {
     }
     let mut rows = vec![["JOB", "BACKEND", "PLACE", "NOTE"].map(String::from).to_vec()];
     rows.extend(jobs.iter().map(row));
-    output::print(table(&rows));
+    print_table(&rows);
     Ok(())
 }
 

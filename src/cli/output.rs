@@ -3,6 +3,7 @@
 use anstream::{eprintln, println};
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
+use terminal_size::{Width, terminal_size_of};
 
 use super::failure::Failure;
 
@@ -21,7 +22,6 @@ pub(super) fn styled(style: Style, text: &str) -> String {
 }
 
 /// One line, or several, of what the command was asked for.
-#[expect(clippy::print_stdout, reason = "the data of a command")]
 pub(super) fn print(text: impl AsRef<str>) {
     println!("{}", text.as_ref());
 }
@@ -35,7 +35,6 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 }
 
 /// A note to whoever watches.
-#[expect(clippy::print_stderr, reason = "what is not data")]
 pub(super) fn note(text: impl AsRef<str>) {
     eprintln!("{}", text.as_ref());
 }
@@ -43,6 +42,19 @@ pub(super) fn note(text: impl AsRef<str>) {
 /// The end of a command that failed.
 pub(super) fn print_failure(failure: &Failure) {
     note(format!("{} {failure}", styled(BAD, "error:")));
+}
+
+/// Prints rows of cells as aligned columns, the last one cut where the terminal ends. Elsewhere nothing is cut.
+pub(super) fn print_table(rows: &[Vec<String>]) {
+    let width = terminal_size_of(std::io::stdout()).map_or(usize::MAX, |(Width(width), _)| width.into());
+    print(table(rows).lines().map(|line| cut(line, width)).collect::<Vec<_>>().join("\n"));
+}
+
+fn cut(line: &str, width: usize) -> String {
+    if line.chars().count() <= width {
+        return line.to_owned();
+    }
+    line.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
 /// Rows of cells as aligned columns.
@@ -55,4 +67,16 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_cut_where_the_terminal_ends() {
+        assert_eq!(cut("äbcd", 4), "äbcd");
+        assert_eq!(cut("äbcde", 4), "äbc…");
+        assert_eq!(cut("ab", 0), "…");
+    }
 }

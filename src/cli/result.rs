@@ -8,6 +8,7 @@ use super::client::Client;
 use super::failure::{Exit, Failure};
 use super::outcome::{self, ShownResult};
 use super::output;
+use super::wait::{WaitArguments, watch_to_end};
 use crate::job::{BackendName, Document, JobId, JobState};
 use crate::storage::Provider;
 
@@ -16,12 +17,17 @@ pub(super) struct ResultArguments {
     /// The id that `submit` printed.
     id: JobId,
     #[command(flatten)]
+    waiting: WaitArguments,
+    #[command(flatten)]
     storage: StorageArguments,
 }
 
 pub(super) async fn run(arguments: ResultArguments) -> Result<(), Failure> {
     let client = Client::open(&arguments.storage).await?;
-    let (backend, status) = client.find(&arguments.id).await?;
+    let (backend, mut status) = client.find(&arguments.id).await?;
+    if arguments.waiting.wait && !status.status.is_final() {
+        status = watch_to_end(&client.provider, &backend, &arguments.id, &arguments.waiting).await?;
+    }
     match status.status {
         JobState::Done => print_result(&client.provider, &backend, &arguments.id, arguments.storage.json).await,
         JobState::Error => {
@@ -29,7 +35,8 @@ pub(super) async fn run(arguments: ResultArguments) -> Result<(), Failure> {
                 .because(status.error_message))
         }
         JobState::Initializing | JobState::Queued => {
-            Err(Failure::new(Exit::TryAgain, format!("the job {} has not ended yet", arguments.id)))
+            Err(Failure::new(Exit::TryAgain, format!("the job {} has not ended yet", arguments.id))
+                .hint("--wait waits for it"))
         }
     }
 }

@@ -6,7 +6,8 @@ use super::args::StorageArguments;
 use super::client::Client;
 use super::failure::Failure;
 use super::output::{self, BAD, CAUTION, GOOD, styled};
-use crate::job::{JobId, JobState, Status};
+use crate::job::{BackendName, JobId, JobState, Status};
+use crate::storage::Place;
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArguments {
@@ -22,12 +23,24 @@ pub(super) async fn run(arguments: StatusArguments) -> Result<(), Failure> {
     if arguments.storage.json {
         return output::print_json(&status);
     }
-    output::print(format!("{}  {backend}  {}", status.job_id, described(&status)));
+    let progress =
+        if status.status.is_final() { String::new() } else { progress(&client, &backend, &arguments.id).await? };
+    output::print(format!("{}  {backend}  {}{progress}", status.job_id, described(&status)));
     Ok(())
 }
 
+/// Where a job is that has not ended.
+async fn progress(client: &Client, backend: &BackendName, job_id: &JobId) -> Result<String, Failure> {
+    let queue = client.jobs(Place::Queued(backend)).await?;
+    if let Some(ahead) = queue.iter().position(|queued| queued == job_id) {
+        return Ok(format!("  waiting, {ahead} before it"));
+    }
+    let is_running = client.jobs(Place::Running).await?.contains(job_id);
+    Ok(if is_running { "  running".to_owned() } else { String::new() })
+}
+
 /// The state and, where there is more to say, the reason.
-pub(super) fn described(status: &Status) -> String {
+fn described(status: &Status) -> String {
     match status.status {
         JobState::Done => styled(GOOD, "DONE"),
         JobState::Error => format!("{}  {}", styled(BAD, "ERROR"), status.error_message),

@@ -2,21 +2,20 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::args::StorageArguments;
 use super::client::Client;
 use super::failure::{Exit, Failure};
+use super::output::{self, CAUTION, styled};
+use super::plan;
 use super::result::print_result;
-use super::wait::wait_for_end;
-use super::{output, plan};
+use super::wait::{WaitArguments, watch_to_end};
 use crate::backend::{Backend, BackendOptions};
 use crate::job::{BackendName, Document, JobId, JobState, Status};
-use crate::storage::Provider;
+use crate::storage::{Provider, StorageErrorKind};
 
 #[derive(Debug, Args)]
 pub(super) struct SubmitArguments {
@@ -25,12 +24,8 @@ pub(super) struct SubmitArguments {
     /// The file with the job, or - for standard input.
     #[arg(value_name = "JOB.json")]
     job: PathBuf,
-    /// Wait for the end of the job and show its result.
-    #[arg(long)]
-    wait: bool,
-    /// Wait no longer than this, in seconds; then exit with 75.
-    #[arg(long, value_name = "SECONDS", requires = "wait")]
-    timeout: Option<u64>,
+    #[command(flatten)]
+    waiting: WaitArguments,
     /// Submit the job as it is, without checking it first.
     #[arg(long)]
     no_check: bool,
@@ -39,26 +34,22 @@ pub(super) struct SubmitArguments {
 }
 
 pub(super) async fn run(arguments: SubmitArguments) -> Result<(), Failure> {
-    let SubmitArguments { backend, job, wait, timeout, no_check, storage } = arguments;
+    let SubmitArguments { backend, job, waiting, no_check, storage } = arguments;
     let client = Client::open(&storage).await?;
     let text = read_job(&job)?;
     if !no_check {
         check(&client, &backend, &text, &job)?;
     }
     let job_id = submit(&client.provider, &backend, &Document::from_text(text)).await?;
-    if !wait {
+    warn_if_away(&client.provider, &backend).await?;
+    if !waiting.wait {
         if storage.json {
             return output::print_json(&json!({ "job_id": job_id }));
         }
         output::print(job_id.as_str());
         return Ok(());
     }
-    let spinner = ProgressBar::new_spinner().with_message(format!("job {job_id} on {backend}"));
-    spinner.set_style(ProgressStyle::with_template("{spinner} {msg}  {elapsed}").expect("the template is valid"));
-    spinner.enable_steady_tick(Duration::from_millis(100));
-    let ended = wait_for_end(&client.provider, &backend, &job_id, timeout.map(Duration::from_secs)).await;
-    spinner.finish_and_clear();
-    let status = ended?;
+    let status = watch_to_end(&client.provider, &backend, &job_id, &waiting).await?;
     if status.status == JobState::Error {
         if storage.json {
             output::print_json(&status)?;
@@ -80,6 +71,22 @@ pub(super) async fn submit(provider: &Provider, backend: &BackendName, job: &Doc
     Ok(job_id)
 }
 
+/// Says so where nobody serves the backend: the job is safe, but it waits.
+async fn warn_if_away(provider: &Provider, backend: &BackendName) -> Result<(), Failure> {
+    let is_served = match provider.get_backend_status(backend).await {
+        Ok(status) => status.operational,
+        Err(error) if error.kind() == StorageErrorKind::NotFound => false,
+        Err(error) => return Err(error.into()),
+    };
+    if !is_served {
+        let storage = provider.name();
+        let text =
+            format!("nobody serves {backend} at the storage {storage} now; the job waits until `qspool run` does");
+        output::note(format!("{} {text}", styled(CAUTION, "note:")));
+    }
+    Ok(())
+}
+
 fn read_job(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut text = Vec::new();
     let read = if path == Path::new("-") {
@@ -87,7 +94,11 @@ fn read_job(path: &Path) -> Result<Vec<u8>, Failure> {
     } else {
         std::fs::read(path)
     };
-    read.map_err(|error| Failure::new(Exit::Usage, format!("cannot read the job {}", path.display())).because(error))
+    read.map_err(|error| Failure::new(Exit::Usage, format!("cannot read {}", shown(path))).because(error))
+}
+
+fn shown(path: &Path) -> String {
+    if path == Path::new("-") { "the job on standard input".to_owned() } else { path.display().to_string() }
 }
 
 /// Refuses here what the daemon would refuse, as far as the backend's schema is known here.
@@ -111,7 +122,7 @@ fn check(client: &Client, backend: &BackendName, text: &[u8], path: &Path) -> Re
     match Backend::open(backend, options, &schemas)?.prepare(text) {
         Ok(_) => Ok(()),
         Err(rejection) => {
-            let failure = Failure::new(Exit::Usage, format!("{} is not a job for {backend}", path.display()));
+            let failure = Failure::new(Exit::Usage, format!("{} is not a job for {backend}", shown(path)));
             Err(rejection.problems().iter().fold(failure, Failure::because))
         }
     }

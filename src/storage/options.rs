@@ -1,5 +1,6 @@
 //! What can be set of a storage: the keys that every medium has, and those of each medium.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -31,6 +32,15 @@ pub struct StorageOptions {
 pub enum MediumOptions {
     /// A directory of files.
     Local(LocalOptions),
+}
+
+impl fmt::Display for MediumOptions {
+    /// Writes what the medium is and where, without secrets.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(options) => write!(formatter, "files in {}", options.base_path.display()),
+        }
+    }
 }
 
 /// Where a local storage lies.
