@@ -138,23 +138,22 @@ impl From<&KeyId> for DocumentId {
 }
 
 /// The text of an `ObjectId`: 4 bytes of seconds, then 8 bytes, in 24 lower-case hex digits.
-fn object_id(unix_seconds: u32, rest: [u8; 8]) -> String {
-    format!("{unix_seconds:08x}{:016x}", u64::from_be_bytes(rest))
+fn object_id(seconds: u32, nanoseconds: u32, random: u32) -> String {
+    format!("{seconds:08x}{nanoseconds:08x}{random:08x}")
 }
 
 impl JobId {
-    /// A time-ordered id: the seconds since 1970, then `rest`, which the caller makes unique.
-    ///
-    /// Source: the `ObjectId` of BSON, with a random value and a counter in `rest`.
-    pub fn time_ordered(unix_seconds: u32, rest: [u8; 8]) -> Self {
-        Self(object_id(unix_seconds, rest))
+    /// A time-ordered id: the time since 1970, in seconds and nanoseconds, then a random number that keeps two jobs of
+    /// one moment apart. It has the form of an `ObjectId` of BSON.
+    pub fn time_ordered(seconds: u32, nanoseconds: u32, random: u32) -> Self {
+        Self(object_id(seconds, nanoseconds, random))
     }
 }
 
 impl InstanceName {
-    /// The name of an instance that started at `unix_seconds`; `random` keeps two starts in one second apart.
-    pub fn new(unix_seconds: u32, random: [u8; 8]) -> Self {
-        Self(object_id(unix_seconds, random))
+    /// The name of an instance that started at this time since 1970; `random` keeps two starts at one moment apart.
+    pub fn new(seconds: u32, nanoseconds: u32, random: u32) -> Self {
+        Self(object_id(seconds, nanoseconds, random))
     }
 }
 
@@ -185,9 +184,9 @@ mod tests {
 
     #[test]
     fn job_ids_sort_by_time() {
-        let early = JobId::time_ordered(1, [255; 8]);
-        let late = JobId::time_ordered(2, [0; 8]);
-        assert!(early < late);
-        assert_eq!(early.as_str().len(), 24);
+        let ids = [(1, 999_999_999, u32::MAX), (2, 0, u32::MAX), (2, 1, 0), (u32::MAX, 0, 0)]
+            .map(|(seconds, nanoseconds, random)| JobId::time_ordered(seconds, nanoseconds, random));
+        assert!(ids.is_sorted(), "{ids:?}");
+        assert!(ids.iter().all(|id| id.as_str().len() == 24), "{ids:?}");
     }
 }

@@ -122,8 +122,8 @@ impl Provider {
 
     /// A new id for a job. It sorts by time.
     pub fn create_job_id(&self) -> JobId {
-        let seconds = u32::try_from(Timestamp::now().as_second()).unwrap_or_default();
-        JobId::time_ordered(seconds, rand::random())
+        let (seconds, nanoseconds) = since_1970(Timestamp::now());
+        JobId::time_ordered(seconds, nanoseconds, rand::random())
     }
 
     /// Stores the first configuration of a backend.
@@ -292,6 +292,12 @@ impl Provider {
                 .caused_by(error)
         })
     }
+}
+
+/// The time since 1970 in seconds and nanoseconds.
+pub(super) fn since_1970(time: Timestamp) -> (u32, u32) {
+    let seconds = u32::try_from(time.as_second()).unwrap_or_default();
+    (seconds, time.subsec_nanosecond().unsigned_abs())
 }
 
 fn job_id(id: &DocumentId) -> Option<JobId> {

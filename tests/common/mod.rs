@@ -19,7 +19,7 @@ pub(crate) fn backend() -> BackendName {
 
 /// The id of the job `number`.
 pub(crate) fn job_id(number: u32) -> JobId {
-    JobId::time_ordered(number, [0; 8])
+    JobId::time_ordered(number, 0, 0)
 }
 
 /// A storage in a fresh place that goes away with this value.

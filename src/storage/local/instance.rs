@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::files::{Tree, read_file, rename_new};
 use crate::job::InstanceName;
+use crate::storage::provider::since_1970;
 
 /// Where the leases of all instances lie.
 pub(super) const LEASES: &str = "jobs/leases";
@@ -62,8 +63,8 @@ impl Mark {
 impl Instance {
     /// Enters the storage as a new instance.
     pub(super) fn enter(tree: &Tree, lease: Duration) -> io::Result<Self> {
-        let seconds = u32::try_from(Timestamp::now().as_second()).unwrap_or_default();
-        let name = InstanceName::new(seconds, rand::random());
+        let (seconds, nanoseconds) = since_1970(Timestamp::now());
+        let name = InstanceName::new(seconds, nanoseconds, rand::random());
         let leases = tree.dir_or_new(LEASES)?;
         // The folder gets its name when the lock is held already: nobody may find it unlocked and take it for dead.
         let hidden = format!(".{name}");
