@@ -40,10 +40,14 @@ pub(super) async fn run(
 ) -> Ended {
     let prepared = {
         let backend = Arc::clone(backend);
-        match on_own_thread(move || backend.prepare(text.text())).await {
+        // Short work, so a thread of the pool does: starting one costs more than most jobs take to validate.
+        match tokio::task::spawn_blocking(move || backend.prepare(text.text())).await {
             Ok(Ok(prepared)) => prepared,
             Ok(Err(rejection)) => return Ended::Error(rejected(job_id, &rejection)),
-            Err(panic) => return Ended::Error(panicked(job_id, &panic)),
+            Err(ended) => {
+                let panic = ended.try_into_panic().unwrap_or_else(|cancelled| Box::new(cancelled.to_string()));
+                return Ended::Error(panicked(job_id, &panic));
+            }
         }
     };
     let memory = match reserve(shared, &prepared, job_id).await {
