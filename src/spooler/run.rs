@@ -82,10 +82,14 @@ async fn prepare(
     loop {
         let mut memory = reserve(shared, job_id, needed_mib).await?;
         let (of, read) = (Arc::clone(backend), Arc::clone(&text));
-        let prepared = match on_own_thread(move || of.prepare(read.text())).await {
+        // Short work, so a thread of the pool does: starting one costs more than most jobs take to validate.
+        let prepared = match tokio::task::spawn_blocking(move || of.prepare(read.text())).await {
             Ok(Ok(prepared)) => prepared,
             Ok(Err(rejection)) => return Err(Ended::Error(rejected(job_id, &rejection))),
-            Err(panic) => return Err(Ended::Error(panicked(job_id, &panic))),
+            Err(ended) => {
+                let panic = ended.try_into_panic().unwrap_or_else(|cancelled| Box::new(cancelled.to_string()));
+                return Err(Ended::Error(panicked(job_id, &panic)));
+            }
         };
         let total_mib = mib(prepared.memory_bytes());
         let missing = u32::try_from(total_mib.saturating_sub(needed_mib)).unwrap_or(u32::MAX);

@@ -23,6 +23,16 @@ class Turn(GateInstruction):
     qasm_def: str = "gate turn(omega) {}"
 
 
+class Hop(GateInstruction):
+    name: Literal["fhop"] = "fhop"
+    wires: list[int] = Field(max_length=4)
+    params: list[float] = Field(max_length=1)
+    parameters: str = "j_i"
+    description: str = "A gate on four wires."
+    coupling_map: list = [[0, 1, 2, 3]]
+    qasm_def: str = "{}"
+
+
 class OneWire(BaseModel):
     name: Literal["load", "measure"]
     wires: list[int] = Field(max_length=1)
@@ -50,7 +60,7 @@ def answer(name, experiment):
 def new_spooler():
     """The spooler of a backend."""
     spooler = Spooler(
-        ins_schema_dict={"turn": Turn, "load": OneWire, "measure": OneWire},
+        ins_schema_dict={"turn": Turn, "fhop": Hop, "load": OneWire, "measure": OneWire},
         device_config=Experiment,
         n_wires=8,
         version="0.1",

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use cap_std::fs::Dir;
 use rustix::io::Errno;
 use serde::de::IgnoredAny;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::files::{Tree, open_file, read_file};
 use super::instance::Instance;
@@ -86,7 +87,12 @@ impl Local {
     }
 }
 
+/// Runs `action` where it may wait: on this thread, which the runtime replaces meanwhile. Handing it to another thread
+/// and back costs two wake-ups per operation. Only a runtime of one thread has no other way.
 async fn blocking<T: Send + 'static>(action: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    if Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
+        return tokio::task::block_in_place(action);
+    }
     match tokio::task::spawn_blocking(action).await {
         Ok(result) => result,
         Err(ended) => Err(io::Error::other(ended)),
