@@ -1,6 +1,7 @@
 //! The storage operations on local files.
 
 use std::io::{self, ErrorKind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -91,7 +92,9 @@ impl Local {
 /// and back costs two wake-ups per operation. Only a runtime of one thread has no other way.
 async fn blocking<T: Send + 'static>(action: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     if Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
-        return tokio::task::block_in_place(action);
+        // A defect here must not end the task that has a job to bring to its end.
+        let caught = tokio::task::block_in_place(|| catch_unwind(AssertUnwindSafe(action)));
+        return caught.unwrap_or_else(|_panic| Err(io::Error::other("the operation panicked")));
     }
     match tokio::task::spawn_blocking(action).await {
         Ok(result) => result,
