@@ -1,15 +1,14 @@
-//! Runs a job on a thread of its own, where it may take its time, fail or panic.
+//! Runs a job on a thread where it may take its time, fail or panic.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use qspool_driver::StopFlag;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinError;
 
 use super::spooler::Shared;
-use crate::backend::{Backend, Prepared, RunError};
+use crate::backend::{Backend, RunError};
 use crate::job::{Document, JobId, Status};
 use crate::schema::{Rejection, RejectionKind};
 
@@ -29,8 +28,8 @@ const MIB: u64 = 1024 * 1024;
 /// How long a run may take to notice that its time is over, before it is left behind.
 const TIME_OUT_WAIT: Duration = Duration::from_secs(2);
 
-/// Validates `text`, waits for the memory that it needs, and runs it until it ends, `stop` is raised, or its time is
-/// over.
+/// Validates `text` and runs the job, with the memory that this takes reserved, until it ends, `stop` is raised, or its
+/// time is over.
 pub(super) async fn run(
     backend: &Arc<Backend>,
     shared: &Shared,
@@ -38,69 +37,72 @@ pub(super) async fn run(
     text: Document,
     stop: StopFlag,
 ) -> Ended {
-    let (prepared, memory) = match prepare(backend, shared, job_id, text).await {
-        Ok(ready) => ready,
-        Err(ended) => return ended,
-    };
-    let running = {
-        let (backend, job_id, stop) = (Arc::clone(backend), job_id.clone(), stop.clone());
-        on_own_thread(move || {
-            let _memory = memory;
-            backend.run(&job_id, &prepared, &stop)
-        })
-    };
-    tokio::pin!(running);
-    let limit = shared.options.job_time_limit();
-    let ended = match tokio::time::timeout(limit, &mut running).await {
-        Ok(ended) => ended,
-        Err(_elapsed) => {
-            stop.raise();
-            if tokio::time::timeout(TIME_OUT_WAIT, running).await.is_err() {
-                tracing::error!("the run does not stop; it is left behind");
-            }
-            let seconds = limit.as_secs();
-            return Ended::Error(Status::failed(job_id, &format!("the job ran longer than the allowed {seconds} s")));
-        }
-    };
-    match ended {
-        Ok(Ok(result)) => Ended::Done(result),
-        Ok(Err(RunError::Stopped)) => Ended::Stopped,
-        Ok(Err(error)) => Ended::Error(Status::failed(job_id, &error.to_string())),
-        Err(panic) => Ended::Error(panicked(job_id, &panic)),
-    }
-}
-
-/// Reads and checks the job, and reserves the memory for its run.
-async fn prepare(
-    backend: &Arc<Backend>,
-    shared: &Shared,
-    job_id: &JobId,
-    text: Document,
-) -> Result<(Prepared, OwnedSemaphorePermit), Ended> {
     let text = Arc::new(text);
     let mut needed_mib = mib(Backend::job_bytes(text.text().len()));
     loop {
-        let mut memory = reserve(shared, job_id, needed_mib).await?;
-        let (of, read) = (Arc::clone(backend), Arc::clone(&text));
-        // Short work, so a thread of the pool does: starting one costs more than most jobs take to validate.
-        let prepared = match tokio::task::spawn_blocking(move || of.prepare(read.text())).await {
-            Ok(Ok(prepared)) => prepared,
-            Ok(Err(rejection)) => return Err(Ended::Error(rejected(job_id, &rejection))),
-            Err(ended) => {
-                let panic = ended.try_into_panic().unwrap_or_else(|cancelled| Box::new(cancelled.to_string()));
-                return Err(Ended::Error(panicked(job_id, &panic)));
+        let reserved = match reserve(shared, job_id, needed_mib).await {
+            Ok(reserved) => reserved,
+            Err(ended) => return ended,
+        };
+        let attempt = Attempt {
+            backend: Arc::clone(backend),
+            job_id: job_id.clone(),
+            text: Arc::clone(&text),
+            stop: stop.clone(),
+            memory: Arc::clone(&shared.memory),
+        };
+        let span = tracing::Span::current();
+        let running = tokio::task::spawn_blocking(move || span.in_scope(|| attempt.run(reserved)));
+        tokio::pin!(running);
+        let limit = shared.options.job_time_limit();
+        match tokio::time::timeout(limit, &mut running).await {
+            Ok(Ok(Ok(ended))) => return ended,
+            // Two jobs that each held a part and waited for the rest could wait for ever: give back, and wait for all.
+            Ok(Ok(Err(NeedsMore { total_mib }))) => needed_mib = total_mib,
+            Ok(Err(panic)) => return Ended::Error(panicked(job_id, panic)),
+            Err(_elapsed) => {
+                stop.raise();
+                if tokio::time::timeout(TIME_OUT_WAIT, running).await.is_err() {
+                    tracing::error!("the run does not stop; it is left behind");
+                }
+                let seconds = limit.as_secs();
+                let why = format!("the job ran longer than the allowed {seconds} s");
+                return Ended::Error(Status::failed(job_id, &why));
             }
+        }
+    }
+}
+
+/// One attempt to run a job with the memory at hand.
+struct Attempt {
+    backend: Arc<Backend>,
+    job_id: JobId,
+    text: Arc<Document>,
+    stop: StopFlag,
+    memory: Arc<Semaphore>,
+}
+
+/// The job is valid, but others hold the memory that it takes.
+struct NeedsMore {
+    total_mib: u64,
+}
+
+impl Attempt {
+    /// Holds `reserved`, and what it takes beyond, until the end, also when nobody waits for that any more.
+    fn run(self, mut reserved: OwnedSemaphorePermit) -> Result<Ended, NeedsMore> {
+        let prepared = match self.backend.prepare(self.text.text()) {
+            Ok(prepared) => prepared,
+            Err(rejection) => return Ok(Ended::Error(rejected(&self.job_id, &rejection))),
         };
         let total_mib = mib(prepared.memory_bytes());
-        let missing = u32::try_from(total_mib.saturating_sub(needed_mib)).unwrap_or(u32::MAX);
-        match Arc::clone(&shared.memory).try_acquire_many_owned(missing) {
-            Ok(more) => {
-                memory.merge(more);
-                return Ok((prepared, memory));
-            }
-            // Two jobs that each held a part and waited for the rest could wait for ever: give back and wait for all.
-            Err(_) => needed_mib = total_mib,
-        }
+        let missing = total_mib.saturating_sub(reserved.num_permits() as u64);
+        let more = u32::try_from(missing).ok().and_then(|missing| self.memory.try_acquire_many_owned(missing).ok());
+        reserved.merge(more.ok_or(NeedsMore { total_mib })?);
+        Ok(match self.backend.run(&self.job_id, &prepared, &self.stop) {
+            Ok(result) => Ended::Done(result),
+            Err(RunError::Stopped) => Ended::Stopped,
+            Err(error) => Ended::Error(Status::failed(&self.job_id, &error.to_string())),
+        })
     }
 }
 
@@ -126,28 +128,17 @@ async fn reserve(shared: &Shared, job_id: &JobId, needed_mib: u64) -> Result<Own
     }
 }
 
-type Panic = Box<dyn Any + Send>;
-
-/// Runs `action` on a new thread. A thread that is left behind by dropping the future ends by itself.
-async fn on_own_thread<T: Send + 'static>(action: impl FnOnce() -> T + Send + 'static) -> Result<T, Panic> {
-    let (sender, receiver) = oneshot::channel();
-    let span = tracing::Span::current();
-    let spawned = std::thread::Builder::new().name("job".into()).spawn(move || {
-        let _entered = span.entered();
-        let result = catch_unwind(AssertUnwindSafe(action));
-        // Nobody waits for a run that was left behind.
-        let _unheard = sender.send(result);
-    });
-    match spawned {
-        Ok(_detached) => receiver.await.unwrap_or_else(|closed| Err(Box::new(closed.to_string()))),
-        Err(error) => Err(Box::new(format!("no thread could be started: {error}"))),
-    }
-}
-
 /// The status of a job whose run panicked: the cause is for the log only.
-fn panicked(job_id: &JobId, panic: &Panic) -> Status {
-    let cause = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    tracing::error!(cause = cause.unwrap_or("unknown"), "the run panicked: a defect of the simulator or driver");
+fn panicked(job_id: &JobId, ended: JoinError) -> Status {
+    let cause = match ended.try_into_panic() {
+        Ok(panic) => panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
+            .unwrap_or_default(),
+        Err(cancelled) => cancelled.to_string(),
+    };
+    tracing::error!(cause, "the run panicked: a defect of the simulator or driver");
     Status::failed(job_id, "the run failed for a reason inside the backend; its operator finds it in the log")
 }
 
