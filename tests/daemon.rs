@@ -82,7 +82,6 @@ fn bad_jobs_end_with_an_error_and_the_loop_goes_on() {
         ("{\"experiment_0\": {".to_owned(), "sanity check"),
         ("\u{feff}{}".to_owned(), "sanity check"),
         ("[".repeat(50_000), "sanity check"),
-        (format!("{{\"{}\": 1}}", "x".repeat(2 << 20)), "larger than the 1 MiB"),
         (with("shots", json!(0)), "shots"),
         (with("instructions", json!([["fint", [0], [1.0]]])), "instruction 0 (fint)"),
         (
@@ -99,6 +98,11 @@ fn bad_jobs_end_with_an_error_and_the_loop_goes_on() {
         assert!(message.len() < 600 && !message.contains(lab.path().to_str().expect("text")), "{message}");
         assert!(lab.files("jobs/deleted").contains(&format!("{job}.json")));
     }
+    // `submit` would refuse it.
+    fs::write(lab.storage().join("jobs/queued/fermions/large.json"), format!("{{\"{}\": 1}}", "x".repeat(2 << 20)))
+        .expect("written");
+    let (state, message) = lab.wait_for_first_status("fermions", "large");
+    assert_eq!((state.as_str(), message.contains("larger than the 1 MiB")), (ERROR, true), "{message}");
     let too_large = json!({"experiment_0": {"instructions": [["load", [0], [500]], ["load", [1], [500]], ["measure", [0], []]],
         "num_wires": 2, "shots": 1}});
     let job = lab.submit("multiqudit", &too_large.to_string());
@@ -267,6 +271,27 @@ fn a_living_daemon_takes_over_from_one_that_was_killed() {
 }
 
 #[test]
+fn a_job_that_cannot_be_settled_hinders_neither_the_others_nor_a_stop() {
+    let lab = Lab::new("[spooler]\ngrace_period_s = 1");
+    let daemon = lab.daemon();
+    let long = lab.submit("multiqudit", &endless());
+    common_wait_running(&lab, &long);
+    daemon.kill();
+    // Its result is there, and its status can never be written.
+    fs::create_dir_all(lab.storage().join("results/multiqudit")).expect("created");
+    fs::write(lab.storage().join(format!("results/multiqudit/{long}.json")), "{}").expect("written");
+    fs::remove_dir_all(lab.storage().join("status/multiqudit")).expect("removed");
+    fs::write(lab.storage().join("status/multiqudit"), "").expect("written");
+    let mut daemon = lab.daemon();
+    daemon.wait_for("the storage does not take part");
+    let job = lab.submit("fermions", &quick());
+    assert_eq!(lab.wait(&job).0, DONE);
+    daemon.signal(Signal::HUP);
+    daemon.wait_for("serving");
+    assert!(daemon.stop().success());
+}
+
+#[test]
 fn a_reload_changes_what_is_served_and_drops_no_job() {
     let lab = Lab::new("[backend.multiqudit]");
     let mut daemon = lab.daemon();
@@ -299,12 +324,7 @@ fn files_that_appear_by_hand_are_run_or_refused() {
     fs::write(queue.join("not a job id.json"), quick()).expect("written");
     // No status was written for them, so there is none to ask for before they have ended.
     for (id, state) in [("byhand", DONE), ("halfway", ERROR)] {
-        let begin = Instant::now();
-        while !lab.files("status/fermions").contains(&format!("{id}.json")) {
-            assert!(begin.elapsed() < Duration::from_secs(30), "{id} does not end");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        assert_eq!(lab.wait(id).0, state);
+        assert_eq!(lab.wait_for_first_status("fermions", id).0, state);
     }
     assert_eq!(lab.files("jobs/queued/fermions"), ["not a job id.json"]);
 }
@@ -338,9 +358,10 @@ fn a_storage_that_cannot_be_written_is_waited_for() {
         command.arg("run").current_dir(lab.path()).uid(NOBODY).gid(NOBODY);
     }
     let mut daemon = Daemon::start(command);
-    daemon.wait_for("published");
-    let results = lab.storage().join("results");
-    fs::create_dir_all(&results).expect("created");
+    for _ in 0..4 {
+        daemon.wait_for("published");
+    }
+    let results = lab.storage().join("results/fermions");
     fs::set_permissions(&results, Permissions::from_mode(0o555)).expect("set");
     let job = lab.submit("fermions", &quick());
     open_to_all(&lab.storage());

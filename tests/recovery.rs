@@ -87,8 +87,8 @@ impl Storage for Mortal {
         // The number of operations shall not depend on how long a run takes.
         Duration::from_secs(3600)
     }
-    async fn request_cancel(&self, job_id: &JobId) -> Result<bool, StorageError> {
-        self.call(self.storage.request_cancel(job_id)).await
+    async fn request_cancel(&self, backend: &BackendName, job_id: &JobId) -> Result<bool, StorageError> {
+        self.call(self.storage.request_cancel(backend, job_id)).await
     }
     async fn watch(&self, backend: &BackendName) -> Result<Changes, StorageError> {
         self.storage.watch(backend).await

@@ -249,9 +249,9 @@ async fn a_cancellation_reaches_the_holder_of_the_lease(temp: TempStorage) {
     let holder = temp.open().await;
     let job = submitted(&*holder, 1).await;
     let other = temp.open().await;
-    assert!(!other.request_cancel(&job).await.expect("an answer"), "nobody holds it");
+    assert!(!other.request_cancel(&backend(), &job).await.expect("an answer"), "nobody holds it");
     let lease = claim(&*holder, &job).await.expect("claimed");
-    assert!(other.request_cancel(&job).await.expect("an answer"));
+    assert!(other.request_cancel(&backend(), &job).await.expect("an answer"));
     assert_eq!(holder.renew(&lease).await.expect("renewed"), Renewal::Held { cancel: true });
 }
 

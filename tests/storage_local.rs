@@ -4,11 +4,11 @@
 mod common;
 
 use std::fs::{self, FileTimes};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use common::{TempStorage, backend, job_id};
+use common::{TempStorage, backend, eventually, job_id};
 use qspool::job::{Document, DocumentId, JobId};
 use qspool::storage::{Claim, Place, StorageErrorKind};
 
@@ -230,4 +230,79 @@ async fn the_storage_goes_on_when_somebody_clears_the_leases_by_hand() {
         assert!(matches!(claim, Claim::Won(_)), "{claim:?}");
         fs::remove_dir_all(temp.path().join("jobs/leases")).expect("cleared");
     }
+}
+
+/// The permissions of a folder of the storage.
+fn mode(path: PathBuf) -> u32 {
+    fs::metadata(path).expect("it is there").permissions().mode() & 0o7777
+}
+
+#[tokio::test]
+async fn folders_are_open_to_the_people_of_the_storage_whatever_the_umask() {
+    let temp = TempStorage::local().await;
+    fs::set_permissions(temp.path(), fs::Permissions::from_mode(0o2770)).expect("set");
+    let storage = temp.open().await;
+    storage
+        .upload(Place::Results(&backend()), &document_id(&job_id(1)), &Document::from_text(TEXT))
+        .await
+        .expect("new");
+    storage.watch(&backend()).await.expect("watched");
+    for folder in ["results", "results/fermions", "jobs/queued/fermions", "status/fermions", "jobs/deleted"] {
+        assert_eq!(mode(temp.path().join(folder)), 0o2770, "{folder}");
+    }
+}
+
+#[tokio::test]
+async fn an_unfinished_job_with_a_time_in_the_future_is_claimed_when_it_does_not_change() {
+    let temp = TempStorage::local().await;
+    let storage = temp.open().await;
+    let job = job_id(1);
+    let path = temp.path().join(format!("jobs/queued/fermions/{job}.json"));
+    write(path.clone(), "{");
+    let future = SystemTime::now() + Duration::from_secs(100_000);
+    let file = fs::File::options().write(true).open(path).expect("opened");
+    file.set_times(FileTimes::new().set_modified(future)).expect("set");
+    eventually("the claim", async || {
+        matches!(storage.claim(&backend(), &job).await.expect("an answer"), Claim::Won(_)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pipes_and_folders_in_the_place_of_files_stop_nobody() {
+    let temp = TempStorage::local().await;
+    let job = job_id(1);
+    write(temp.path().join(format!("jobs/queued/fermions/{job}.json")), TEXT);
+    let leases = temp.path().join("jobs/leases");
+    let dead = dead_instance(temp.path(), &here());
+    write(dead.join(format!("fermions/{}.lease", job_id(2))), RECORD);
+    // The mark of an instance that is a folder, one that is a pipe, one that is a file; and the record of a job.
+    fs::create_dir_all(leases.join("aaaaaaaaaaaaaaaaaaaaaaaa/alive")).expect("created");
+    fs::create_dir_all(leases.join("bbbbbbbbbbbbbbbbbbbbbbbb")).expect("created");
+    write(leases.join("cccccccccccccccccccccccc"), "");
+    for pipe in ["bbbbbbbbbbbbbbbbbbbbbbbb/alive".to_owned(), format!("{job}.record")] {
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, leases.join(pipe), rustix::fs::FileType::Fifo, mode, 0).expect("made");
+    }
+    let storage = temp.open().await;
+    let adopted = storage.adopt_orphans().await.expect("looked");
+    assert_eq!(adopted.len(), 1, "the others are in nobody's way");
+    assert!(matches!(storage.claim(&backend(), &job).await.expect("an answer"), Claim::Won(_)));
+}
+
+#[tokio::test]
+async fn a_job_that_cannot_go_back_to_its_queue_hinders_no_other() {
+    let temp = TempStorage::local().await;
+    let dead = dead_instance(temp.path(), &here());
+    let (stuck, free, leased) = (job_id(1), job_id(2), job_id(3));
+    write(dead.join(format!("fermions/{stuck}.job")), TEXT);
+    write(dead.join(format!("fermions/{free}.job")), TEXT);
+    write(dead.join(format!("fermions/{leased}.lease")), RECORD);
+    write(dead.join(format!("fermions/.{leased}.lease.7f-1.tmp")), "{");
+    write(temp.path().join(format!("jobs/queued/fermions/{stuck}.json")), r#"{"another": "job of that id"}"#);
+    let storage = temp.open().await;
+    assert_eq!(storage.adopt_orphans().await.expect("looked").len(), 1);
+    assert!(storage.exists(Place::Queued(&backend()), &document_id(&free)).await.expect("an answer"));
+    assert_eq!(files_of(temp.path(), &leased).len(), 1, "only our own lease");
+    assert!(dead.join(format!("fermions/{stuck}.job")).exists(), "nothing is lost");
 }

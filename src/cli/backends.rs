@@ -48,7 +48,7 @@ pub(super) async fn run(arguments: BackendsArguments) -> Result<(), Failure> {
     if backends.is_empty() {
         output::note(format!("no backend has been served at the storage {} yet", client.provider.name()));
     } else {
-        print_table(&rows);
+        print_table(&rows)?;
     }
     Ok(())
 }

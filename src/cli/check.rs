@@ -24,14 +24,14 @@ pub(super) struct CheckArguments {
 
 pub(super) async fn run(arguments: CheckArguments) -> Result<(), Failure> {
     if arguments.sample {
-        output::print(config::sample().trim_end());
+        output::print(config::sample().trim_end())?;
         return Ok(());
     }
     let config = Config::read(arguments.config.config.as_deref())?;
-    output::print(styled(NAME, "configuration"));
-    output::print(format!("  {}", config.origin));
+    output::print(styled(NAME, "configuration"))?;
+    output::print(format!("  {}", config.origin))?;
     let bad_backends = check_backends(&config)?;
-    let bad_storages = check_storages(&config, arguments.offline).await;
+    let bad_storages = check_storages(&config, arguments.offline).await?;
     if config.default_storage().is_none() {
         output::note(format!("{} no storage is active, so nothing would be served", styled(CAUTION, "note:")));
     }
@@ -45,7 +45,7 @@ pub(super) async fn run(arguments: CheckArguments) -> Result<(), Failure> {
 /// Prints a line per backend, and counts the bad ones.
 fn check_backends(config: &Config) -> Result<usize, Failure> {
     let schemas = plan::schemas(config)?;
-    output::print(styled(NAME, "backends"));
+    output::print(styled(NAME, "backends"))?;
     let (mut rows, mut bad) = (Vec::new(), 0);
     for (name, options) in plan::backends(config, &schemas) {
         let verdict = match Backend::open(&name, &options, &schemas) {
@@ -64,13 +64,13 @@ fn check_backends(config: &Config) -> Result<usize, Failure> {
         };
         rows.push(vec![format!("  {name}"), verdict]);
     }
-    output::print(table(&rows));
+    output::print(table(&rows))?;
     Ok(bad)
 }
 
 /// Prints a line per storage, and counts those that are active and cannot be used.
-async fn check_storages(config: &Config, offline: bool) -> usize {
-    output::print(styled(NAME, "storages"));
+async fn check_storages(config: &Config, offline: bool) -> Result<usize, Failure> {
+    output::print(styled(NAME, "storages"))?;
     let (mut rows, mut bad) = (Vec::new(), 0);
     for (name, options) in &config.storages {
         let place = &options.medium;
@@ -90,6 +90,6 @@ async fn check_storages(config: &Config, offline: bool) -> usize {
         };
         rows.push(vec![format!("  {name}"), verdict]);
     }
-    output::print(table(&rows));
-    bad
+    output::print(table(&rows))?;
+    Ok(bad)
 }

@@ -150,7 +150,7 @@ async fn demonstrate(provider: &Provider) -> Result<(), Failure> {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    output::print(charts.join("\n\n"));
+    output::print(charts.join("\n\n"))?;
     let experiments: usize = demonstrations.iter().map(|demonstration| demonstration.xs.len()).sum();
     let elapsed = begin.elapsed().as_millis();
     let jobs = demonstrations.len();

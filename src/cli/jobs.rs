@@ -65,7 +65,7 @@ pub(super) async fn run(arguments: JobsArguments) -> Result<(), Failure> {
     }
     let mut rows = vec![["JOB", "BACKEND", "PLACE", "NOTE"].map(String::from).to_vec()];
     rows.extend(jobs.iter().map(row));
-    print_table(&rows);
+    print_table(&rows)?;
     Ok(())
 }
 

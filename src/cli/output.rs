@@ -1,11 +1,12 @@
 //! Printing: data to stdout, everything else to stderr, colours only where they are wanted.
 
-use anstream::{eprintln, println};
+use std::io::{ErrorKind, Write};
+
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use terminal_size::{Width, terminal_size_of};
 
-use super::failure::Failure;
+use super::failure::{Exit, Failure};
 
 /// Good news.
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
@@ -21,22 +22,27 @@ pub(super) fn styled(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// One line, or several, of what the command was asked for.
-pub(super) fn print(text: impl AsRef<str>) {
-    println!("{}", text.as_ref());
+/// One line, or several, of what the command was asked for. Somebody who has stopped reading is no failure.
+pub(super) fn print(text: impl AsRef<str>) -> Result<(), Failure> {
+    match writeln!(anstream::stdout(), "{}", text.as_ref()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::Failed, "the output cannot be written").because(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The same for programs.
 pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value)
-        .map_err(|error| Failure::new(super::failure::Exit::Failed, "the output cannot be written").because(error))?;
-    print(text);
-    Ok(())
+        .map_err(|error| Failure::new(Exit::Failed, "the output cannot be written").because(error))?;
+    print(text)
 }
 
 /// A note to whoever watches.
 pub(super) fn note(text: impl AsRef<str>) {
-    eprintln!("{}", text.as_ref());
+    // There is nobody left to tell that there is nobody to tell.
+    let _unheard = writeln!(anstream::stderr(), "{}", text.as_ref());
 }
 
 /// The end of a command that failed.
@@ -45,9 +51,9 @@ pub(super) fn print_failure(failure: &Failure) {
 }
 
 /// Prints rows of cells as aligned columns, the last one cut where the terminal ends. Elsewhere nothing is cut.
-pub(super) fn print_table(rows: &[Vec<String>]) {
+pub(super) fn print_table(rows: &[Vec<String>]) -> Result<(), Failure> {
     let width = terminal_size_of(std::io::stdout()).map_or(usize::MAX, |(Width(width), _)| width.into());
-    print(table(rows).lines().map(|line| cut(line, width)).collect::<Vec<_>>().join("\n"));
+    print(table(rows).lines().map(|line| cut(line, width)).collect::<Vec<_>>().join("\n"))
 }
 
 fn cut(line: &str, width: usize) -> String {

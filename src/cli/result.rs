@@ -56,7 +56,7 @@ pub(super) async fn print_result(
         result["backend_name"] = long_name(provider, backend).await?.into();
         output::print_json(&result)
     } else {
-        output::print(charts(&document).map_err(unreadable)?);
+        output::print(charts(&document).map_err(unreadable)?)?;
         Ok(())
     }
 }

@@ -49,7 +49,13 @@ async fn work(
                         log.set_level(&config.log.level);
                         grace = config.spooler.grace_period();
                         log_start(&config, &plan);
-                        spooler.reload(plan).await;
+                        let stopped = tokio::select! {
+                            () = spooler.reload(plan) => false,
+                            () = until_stop(&mut signals) => true,
+                        };
+                        if stopped {
+                            break;
+                        }
                     }
                     Err(failure) => {
                         let why = failure.one_line();
@@ -66,11 +72,11 @@ async fn work(
     notify::stopping(grace);
     tokio::select! {
         () = spooler.drain() => tracing::info!("stopped"),
-        () = second_stop(&mut signals) => tracing::warn!("stopped at once; the next start goes on with what was running"),
+        () = until_stop(&mut signals) => tracing::warn!("stopped at once; the next start goes on with what was running"),
     }
 }
 
-async fn second_stop(signals: &mut Signals) {
+async fn until_stop(signals: &mut Signals) {
     while signals.next().await == Signal::Reload {}
 }
 

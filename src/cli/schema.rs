@@ -73,7 +73,7 @@ fn list(arguments: &ListArguments) -> Result<(), Failure> {
         let listed: Vec<_> = rows.iter().map(|row| json!({ "name": row[0], "origin": row[1] })).collect();
         return output::print_json(&listed);
     }
-    output::print(table(&rows));
+    output::print(table(&rows))?;
     Ok(())
 }
 
@@ -91,7 +91,7 @@ fn show(arguments: &ShowArguments) -> Result<(), Failure> {
         let name = &arguments.name;
         return Err(Failure::new(Exit::Usage, format!("there is no schema {name}; there are: {}", known.join(", "))));
     };
-    output::print(text.trim_end());
+    output::print(text.trim_end())?;
     Ok(())
 }
 

@@ -25,7 +25,7 @@ pub(super) async fn run(arguments: StatusArguments) -> Result<(), Failure> {
     }
     let progress =
         if status.status.is_final() { String::new() } else { progress(&client, &backend, &arguments.id).await? };
-    output::print(format!("{}  {backend}  {}{progress}", status.job_id, described(&status)));
+    output::print(format!("{}  {backend}  {}{progress}", status.job_id, described(&status)))?;
     Ok(())
 }
 

@@ -36,7 +36,7 @@ pub(super) struct SubmitArguments {
 pub(super) async fn run(arguments: SubmitArguments) -> Result<(), Failure> {
     let SubmitArguments { backend, job, waiting, no_check, storage } = arguments;
     let client = Client::open(&storage).await?;
-    let text = read_job(&job)?;
+    let text = read_job(&job, client.config.spooler.max_job_bytes())?;
     if !no_check {
         check(&client, &backend, &text, &job)?;
     }
@@ -46,7 +46,7 @@ pub(super) async fn run(arguments: SubmitArguments) -> Result<(), Failure> {
         if storage.json {
             return output::print_json(&json!({ "job_id": job_id }));
         }
-        output::print(job_id.as_str());
+        output::print(job_id.as_str())?;
         return Ok(());
     }
     let status = watch_to_end(&client.provider, &backend, &job_id, &waiting).await?;
@@ -87,14 +87,21 @@ async fn warn_if_away(provider: &Provider, backend: &BackendName) -> Result<(), 
     Ok(())
 }
 
-fn read_job(path: &Path) -> Result<Vec<u8>, Failure> {
+/// Reads no more than the daemon would: what has no end is too large, too.
+fn read_job(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
     let mut text = Vec::new();
     let read = if path == Path::new("-") {
-        std::io::stdin().lock().read_to_end(&mut text).map(|_| text)
+        std::io::stdin().lock().take(limit + 1).read_to_end(&mut text)
     } else {
-        std::fs::read(path)
+        std::fs::File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut text))
     };
-    read.map_err(|error| Failure::new(Exit::Usage, format!("cannot read {}", shown(path))).because(error))
+    match read {
+        Ok(size) if size as u64 > limit => {
+            Err(Failure::new(Exit::Usage, format!("{} has more than the allowed {limit} bytes", shown(path))))
+        }
+        Ok(_) => Ok(text),
+        Err(error) => Err(Failure::new(Exit::Usage, format!("cannot read {}", shown(path))).because(error)),
+    }
 }
 
 fn shown(path: &Path) -> String {
@@ -103,11 +110,6 @@ fn shown(path: &Path) -> String {
 
 /// Refuses here what the daemon would refuse, as far as the backend's schema is known here.
 fn check(client: &Client, backend: &BackendName, text: &[u8], path: &Path) -> Result<(), Failure> {
-    let limit = client.config.spooler.max_job_bytes();
-    if text.len() as u64 > limit {
-        let size = text.len();
-        return Err(Failure::new(Exit::Usage, format!("the job has {size} bytes; allowed: {limit}")));
-    }
     let schemas = plan::schemas(&client.config)?;
     let served = plan::backends(&client.config, &schemas);
     let Some((_, options)) = served.iter().find(|(name, _)| name == backend) else {

@@ -30,7 +30,7 @@ pub async fn cancel(provider: &Provider, backend: &BackendName, job_id: &JobId) 
         publisher.error(Status::cancelled(job_id), None).await?;
         return Ok(Cancellation::Cancelled);
     }
-    if storage.request_cancel(job_id).await? {
+    if storage.request_cancel(backend, job_id).await? {
         return Ok(Cancellation::Asked);
     }
     let is_running = storage.exists(Place::Running, &job_id.into()).await?;

@@ -151,7 +151,11 @@ impl Feeder {
         config.last_queue_check = Some(Timestamp::now());
         match self.provider.update_config(name, &config).await {
             Err(error) if error.kind() == StorageErrorKind::NotFound => {
-                self.provider.upload_config(name, &config).await?;
+                match self.provider.upload_config(name, &config).await {
+                    // Another spooler was quicker; it says the same.
+                    Err(error) if error.kind() == StorageErrorKind::AlreadyExists => {}
+                    result => result?,
+                }
                 tracing::info!("published the configuration");
             }
             result => result?,

@@ -46,7 +46,7 @@ impl Keeper {
         }
         let rescue = rescue::Rescue { provider: provider.clone(), shared: self.shared.clone() };
         // Before the first claim, so that a job that was interrupted goes first.
-        rescue.look().await;
+        rescue.begin().await;
         let tasks = TaskTracker::new();
         for (backend, slots) in self.backends {
             let span = tracing::info_span!("backend", backend = %backend.name());

@@ -1,5 +1,9 @@
 //! Brings the jobs of spoolers that died to an end, or back into their queues.
 
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::publish::Publisher;
@@ -9,12 +13,28 @@ use crate::job::{DocumentId, JobId, Status};
 use crate::storage::{Lease, Place, Provider, StorageError};
 
 /// Looks after one storage.
+#[derive(Clone)]
 pub(super) struct Rescue {
     pub(super) provider: Provider,
     pub(super) shared: Shared,
 }
 
+/// How long the first claims wait for the jobs that were interrupted, which are to go first.
+const HEAD_START: Duration = Duration::from_secs(2);
+
 impl Rescue {
+    /// Looks for the first time, and gives what it finds a head start. What takes longer hinders nobody.
+    pub(super) async fn begin(&self) {
+        let settling = TaskTracker::new();
+        for task in self.look().await {
+            settling.spawn(task);
+        }
+        settling.close();
+        if tokio::time::timeout(HEAD_START, settling.wait()).await.is_err() {
+            tracing::warn!("jobs of dead spoolers are not settled yet; the queues are served meanwhile");
+        }
+    }
+
     /// Looks again and again until no further job is to be taken.
     pub(super) async fn keep_looking(self) {
         let Ok(storage) = self.provider.storage() else { return };
@@ -22,33 +42,34 @@ impl Rescue {
         loop {
             tokio::select! {
                 () = self.shared.stop_taking.cancelled() => return,
-                () = tokio::time::sleep(interval) => self.look().await,
+                () = tokio::time::sleep(interval) => drop(self.look().await),
             }
         }
     }
 
-    /// Takes over what is left of dead spoolers, and deals with it.
-    pub(super) async fn look(&self) {
-        let stop = &self.shared.stop_taking;
-        let orphans = retry(stop, || async { self.provider.storage()?.adopt_orphans().await }).await;
-        let orphans = match orphans {
-            Ok(orphans) => orphans,
-            Err(error) => {
-                tracing::error!(%error, "jobs of dead spoolers could not be looked for");
-                return;
-            }
+    /// Takes over what is left of dead spoolers, and begins to settle each job in a task of its own.
+    async fn look(&self) -> Vec<JoinHandle<()>> {
+        let orphans = match self.provider.storage() {
+            Ok(storage) => storage.adopt_orphans().await,
+            Err(error) => Err(error),
         };
-        for lease in orphans {
-            let span = tracing::info_span!("job", job_id = %lease.job_id, backend = %lease.backend);
-            async {
-                let attempts = lease.record.attempts;
-                match self.settle(lease).await {
-                    Ok(what) => tracing::warn!(attempts, "the job's spooler had died; {what}"),
-                    Err(error) => tracing::error!(%error, "the job's spooler had died; the job is not settled yet"),
-                }
-            }
-            .instrument(span)
-            .await;
+        let orphans = orphans.unwrap_or_else(|error| {
+            tracing::debug!(%error, "jobs of dead spoolers could not be looked for");
+            Vec::new()
+        });
+        let begin = |lease: Lease| {
+            let (storage, backend) = (self.provider.name(), &lease.backend);
+            let span = tracing::info_span!(parent: None, "job", job_id = %lease.job_id, %backend, %storage);
+            self.shared.jobs.spawn(self.clone().settle_and_tell(lease).instrument(span))
+        };
+        orphans.into_iter().map(begin).collect()
+    }
+
+    async fn settle_and_tell(self, lease: Lease) {
+        let attempts = lease.record.attempts;
+        match self.settle(lease).await {
+            Ok(what) => tracing::warn!(attempts, "the job's spooler had died; {what}"),
+            Err(error) => tracing::error!(%error, "the job's spooler had died; the job is not settled yet"),
         }
     }
 

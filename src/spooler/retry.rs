@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::storage::StorageError;
 
 const FIRST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(5);
+
+/// How long nothing is said of a failure that goes on.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// Growing, jittered waits: 50 ms at first, doubled each time up to 5 s, each between half and the whole of that.
 #[derive(Debug)]
@@ -47,11 +51,13 @@ pub(super) async fn retry<T, F: Future<Output = Result<T, StorageError>>>(
     operation: impl Fn() -> F,
 ) -> Result<T, StorageError> {
     let mut backoff = Backoff::new();
+    let mut next_word = Instant::now();
     loop {
         match operation().await {
             Err(error) if error.is_temporary() => {
-                if backoff.is_fresh() {
+                if Instant::now() >= next_word {
                     tracing::warn!(%error, "the storage does not take part; trying again until it does");
+                    next_word = Instant::now() + SILENCE;
                 }
                 if !backoff.wait(stop).await {
                     return Err(error);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use qspool_driver::StopFlag;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
 
 use super::spooler::Shared;
 use crate::backend::{Backend, RunError};
@@ -15,12 +16,26 @@ use crate::schema::{Rejection, RejectionKind};
 /// How a run ended.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// With a result.
-    Done(Document),
+    /// With a result, and the memory that it takes, which is to be held as long as it is.
+    Done(Document, OwnedSemaphorePermit),
     /// With an error that the status tells.
     Error(Status),
     /// Because it was told to stop.
     Stopped,
+}
+
+/// How a run is told to stop, whatever it does at that moment.
+#[derive(Debug, Default)]
+pub(super) struct Stop {
+    while_waiting: CancellationToken,
+    while_running: StopFlag,
+}
+
+impl Stop {
+    pub(super) fn now(&self) {
+        self.while_waiting.cancel();
+        self.while_running.raise();
+    }
 }
 
 const MIB: u64 = 1024 * 1024;
@@ -28,19 +43,17 @@ const MIB: u64 = 1024 * 1024;
 /// How long a run may take to notice that its time is over, before it is left behind.
 const TIME_OUT_WAIT: Duration = Duration::from_secs(2);
 
-/// Validates `text` and runs the job, with the memory that this takes reserved, until it ends, `stop` is raised, or its
-/// time is over.
-pub(super) async fn run(
-    backend: &Arc<Backend>,
-    shared: &Shared,
-    job_id: &JobId,
-    text: Document,
-    stop: StopFlag,
-) -> Ended {
+/// Validates `text` and runs the job, with the memory that this takes reserved, until it ends, it is told to stop, or
+/// its time is over.
+pub(super) async fn run(backend: &Arc<Backend>, shared: &Shared, job_id: &JobId, text: Document, stop: &Stop) -> Ended {
     let text = Arc::new(text);
     let mut needed_mib = mib(Backend::job_bytes(text.text().len()));
     loop {
-        let reserved = match reserve(shared, job_id, needed_mib).await {
+        let reserved = tokio::select! {
+            reserved = reserve(shared, job_id, needed_mib) => reserved,
+            () = stop.while_waiting.cancelled() => return Ended::Stopped,
+        };
+        let reserved = match reserved {
             Ok(reserved) => reserved,
             Err(ended) => return ended,
         };
@@ -48,7 +61,7 @@ pub(super) async fn run(
             backend: Arc::clone(backend),
             job_id: job_id.clone(),
             text: Arc::clone(&text),
-            stop: stop.clone(),
+            stop: stop.while_running.clone(),
             memory: Arc::clone(&shared.memory),
         };
         let span = tracing::Span::current();
@@ -61,7 +74,7 @@ pub(super) async fn run(
             Ok(Ok(Err(NeedsMore { total_mib }))) => needed_mib = total_mib,
             Ok(Err(panic)) => return Ended::Error(panicked(job_id, panic)),
             Err(_elapsed) => {
-                stop.raise();
+                stop.now();
                 if tokio::time::timeout(TIME_OUT_WAIT, running).await.is_err() {
                     tracing::error!("the run does not stop; it is left behind");
                 }
@@ -99,7 +112,11 @@ impl Attempt {
         let more = u32::try_from(missing).ok().and_then(|missing| self.memory.try_acquire_many_owned(missing).ok());
         reserved.merge(more.ok_or(NeedsMore { total_mib })?);
         Ok(match self.backend.run(&self.job_id, &prepared, &self.stop) {
-            Ok(result) => Ended::Done(result),
+            Ok(result) => {
+                let kept = usize::try_from(mib(result.text().len() as u64)).unwrap_or(usize::MAX);
+                drop(reserved.split(reserved.num_permits().saturating_sub(kept)));
+                Ended::Done(result, reserved)
+            }
             Err(RunError::Stopped) => Ended::Stopped,
             Err(error) => Ended::Error(Status::failed(&self.job_id, &error.to_string())),
         })

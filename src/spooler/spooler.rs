@@ -103,18 +103,20 @@ impl Spooler {
         self.shared.stop_taking.cancel();
         self.keepers.close();
         self.shared.jobs.close();
-        self.keepers.wait().await;
         let waiting = self.shared.jobs.len();
         if waiting > 0 {
             tracing::info!(jobs = waiting, "waiting for running jobs to end");
         }
-        let grace = self.shared.options.grace_period();
-        if tokio::time::timeout(grace, self.shared.jobs.wait()).await.is_ok() {
+        let all_ended = async || {
+            self.keepers.wait().await;
+            self.shared.jobs.wait().await;
+        };
+        if tokio::time::timeout(self.shared.options.grace_period(), all_ended()).await.is_ok() {
             return;
         }
         tracing::info!(jobs = self.shared.jobs.len(), "the grace period is over; running jobs go back to their queues");
         self.shared.give_back.cancel();
-        if tokio::time::timeout(LAST_WRITES, self.shared.jobs.wait()).await.is_err() {
+        if tokio::time::timeout(LAST_WRITES, all_ended()).await.is_err() {
             tracing::warn!(jobs = self.shared.jobs.len(), "jobs are left in running; the next start puts them back");
         }
     }

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use qspool_driver::StopFlag;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::publish::{Published, Publisher};
 use super::retry::retry;
-use super::run::{self, Ended};
+use super::run::{self, Ended, Stop};
 use super::spooler::Shared;
 use crate::backend::Backend;
 use crate::job::{Document, Status};
@@ -53,7 +52,7 @@ impl Work {
         let published = match (ended, reason) {
             (_, Some(StopReason::LeaseLost)) => Ok(Published::LeaseLost),
             (Ended::Stopped, Some(StopReason::GivenBack)) => return self.put_back().await,
-            (Ended::Done(result), _) => publisher.success(&result, Some(slot)).await,
+            (Ended::Done(result, _memory), _) => publisher.success(&result, Some(slot)).await,
             (Ended::Stopped, _) => publisher.error(Status::cancelled(&self.lease.job_id), Some(slot)).await,
             (Ended::Error(status), _) => {
                 tracing::info!(why = status.error_message, "the job fails");
@@ -104,8 +103,8 @@ impl Work {
 
     /// Runs the job, and meanwhile renews the lease and listens for reasons to stop.
     async fn run(&self, text: Document) -> (Ended, Option<StopReason>) {
-        let stop = StopFlag::default();
-        let run = run::run(&self.backend, &self.shared, &self.lease.job_id, text, stop.clone());
+        let stop = Stop::default();
+        let run = run::run(&self.backend, &self.shared, &self.lease.job_id, text, &stop);
         tokio::pin!(run);
         let mut ticks = tokio::time::interval(self.shared.options.lease() / RENEWALS_PER_LEASE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -122,7 +121,7 @@ impl Work {
                 },
             }
         };
-        stop.raise();
+        stop.now();
         match tokio::time::timeout(STOP_WAIT, run).await {
             Ok(ended) => (ended, Some(reason)),
             Err(_elapsed) => {

@@ -59,7 +59,7 @@ pub trait Storage: Send + Sync {
     fn orphan_interval(&self) -> Duration;
 
     /// Marks a running job for cancellation. False if no spooler of ours holds it.
-    async fn request_cancel(&self, job_id: &JobId) -> Result<bool, StorageError>;
+    async fn request_cancel(&self, backend: &BackendName, job_id: &JobId) -> Result<bool, StorageError>;
 
     /// Begins to watch the queue of a backend.
     async fn watch(&self, backend: &BackendName) -> Result<Changes, StorageError>;

@@ -84,6 +84,16 @@ impl Lab {
         }
     }
 
+    /// Waits for the end of a job for which nobody wrote a first status.
+    pub(crate) fn wait_for_first_status(&self, backend: &str, job_id: &str) -> (String, String) {
+        let begin = Instant::now();
+        while !self.files(&format!("status/{backend}")).contains(&format!("{job_id}.json")) {
+            assert!(begin.elapsed() < PATIENCE, "{job_id} does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.wait(job_id)
+    }
+
     /// The names of the files in a folder of the storage; none if there is no such folder.
     pub(crate) fn files(&self, folder: &str) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(self.storage().join(folder)) else { return Vec::new() };

@@ -42,12 +42,12 @@ impl Tree {
     pub(super) fn dir_or_new(&self, path: &str) -> io::Result<Dir> {
         match self.root.open_dir(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                self.root.create_dir_all(path)?;
-                for (end, _) in path.match_indices('/') {
-                    sync(&self.root.open_dir(&path[..end])?)?;
+                let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+                let mut parent = self.root.try_clone()?;
+                for end in ends {
+                    parent = new_folder(&self.root, &parent, &path[..end])?;
                 }
-                sync(&self.root)?;
-                self.root.open_dir(path)
+                Ok(parent)
             }
             result => result,
         }
@@ -121,10 +121,38 @@ impl Tree {
     }
 }
 
-/// Opens a file for reading, unless it is a symbolic link.
+/// Whether a file has the name of one that was being written.
+pub(super) fn is_temporary(name: &str) -> bool {
+    name.starts_with('.') && Path::new(name).extension().is_some_and(|extension| extension == "tmp")
+}
+
+/// The folder at `path` below `parent`, created durably if need be. A new one is open to the same people as its parent,
+/// whatever the umask of the process: the storage may be shared by a group.
+fn new_folder(root: &Dir, parent: &Dir, path: &str) -> io::Result<Dir> {
+    match root.create_dir(path) {
+        Ok(()) => {
+            let folder = root.open_dir(path)?;
+            let shared = parent.dir_metadata()?.permissions();
+            // Whoever may not set them has made a folder that is open to fewer, and no harm is done.
+            let _as_it_is = root.set_permissions(path, shared);
+            sync(parent)?;
+            Ok(folder)
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => root.open_dir(path),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens a regular file for reading. Nothing else is waited for or followed: no link, no pipe, no device.
 pub(super) fn open_file(dir: &Dir, name: &str) -> io::Result<File> {
-    let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).map_err(io::Error::other)?;
-    dir.open_with(name, OpenOptions::new().read(true).custom_flags(no_follow))
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
+    let file = dir.open_with(name, OpenOptions::new().read(true).custom_flags(flags))?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"))
+    }
 }
 
 /// Reads a file of at most `limit` bytes; `FileTooLarge` if it has more.

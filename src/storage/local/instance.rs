@@ -1,15 +1,17 @@
 //! The mark of one living spooler: a locked file, which the kernel frees when its process dies.
 
+use std::collections::HashSet;
 use std::fs::TryLockError;
 use std::io::{self, ErrorKind, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use cap_std::fs::{Dir, OpenOptions};
 use jiff::Timestamp;
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens};
 use serde::{Deserialize, Serialize};
 
-use super::files::{Tree, read_file, rename_new};
+use super::files::{Tree, open_file, read_file, rename_new};
 use crate::job::InstanceName;
 use crate::storage::provider::since_1970;
 
@@ -25,6 +27,7 @@ pub(super) struct Instance {
     lock: std::fs::File,
     /// Held while a job is on its way from the queue to running or back.
     transit: Mutex<()>,
+    said: Mutex<HashSet<String>>,
 }
 
 /// Another instance that has died. While this value lives, nobody else clears up after it.
@@ -68,13 +71,26 @@ impl Instance {
         let leases = tree.dir_or_new(LEASES)?;
         // The folder gets its name when the lock is held already: nobody may find it unlocked and take it for dead.
         let hidden = format!(".{name}");
-        leases.create_dir(&hidden)?;
-        let folder = leases.open_dir(&hidden)?;
-        let mut lock = folder.open_with(ALIVE, OpenOptions::new().read(true).write(true).create_new(true))?.into_std();
-        lock.try_lock().map_err(io::Error::from)?;
-        lock.write_all(&serde_json::to_vec(&Mark::of_this_process(lease))?)?;
-        rename_new(&leases, &hidden, &leases, name.as_str())?;
-        Ok(Self { name, lock, transit: Mutex::new(()) })
+        let entered: io::Result<std::fs::File> = (|| {
+            leases.create_dir(&hidden)?;
+            let folder = leases.open_dir(&hidden)?;
+            let options = OpenOptions::new().read(true).write(true).create_new(true).clone();
+            let mut lock = folder.open_with(ALIVE, &options)?.into_std();
+            lock.try_lock().map_err(io::Error::from)?;
+            lock.write_all(&serde_json::to_vec(&Mark::of_this_process(lease))?)?;
+            rename_new(&leases, &hidden, &leases, name.as_str())?;
+            Ok(lock)
+        })();
+        if entered.is_err() {
+            // A full disk, most likely; what failed is reported.
+            let _unremoved = leases.remove_dir_all(&hidden);
+        }
+        Ok(Self { name, lock: entered?, transit: Mutex::new(()), said: Mutex::default() })
+    }
+
+    /// Whether this is said for the first time: what stays wrong is not worth a line per second.
+    pub(super) fn says_first(&self, what: &str) -> bool {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(what.to_owned())
     }
 
     /// The path of the instance's folder.
@@ -94,17 +110,26 @@ impl Instance {
 
     /// Shows that the instance lives, to machines that cannot see its lock.
     pub(super) fn touch(&self) -> io::Result<()> {
-        self.lock.set_modified(SystemTime::now())
+        // Now by the clock of the file system, which may be that of another machine.
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        Ok(futimens(&self.lock, &Timestamps { last_access: now, last_modification: now })?)
     }
 
     /// The other instances that have died.
     pub(super) fn find_dead(&self, tree: &Tree) -> io::Result<Vec<DeadInstance>> {
         let mut dead = Vec::new();
         for name in instance_names(tree)? {
-            if name != self.name
-                && let Some(instance) = self.probe(tree, &name)?
-            {
-                dead.push(instance);
+            if name == self.name {
+                continue;
+            }
+            match self.probe(tree, &name) {
+                Ok(instance) => dead.extend(instance),
+                Err(error) => {
+                    let what = format!("{LEASES}/{name} cannot be looked at: {error}");
+                    if self.says_first(&what) {
+                        tracing::warn!(what, "jobs of another spooler cannot be looked after");
+                    }
+                }
             }
         }
         Ok(dead)
@@ -113,7 +138,8 @@ impl Instance {
     fn probe(&self, tree: &Tree, name: &InstanceName) -> io::Result<Option<DeadInstance>> {
         let path = format!("{LEASES}/{name}");
         let opened = tree.dir(&path).and_then(|folder| {
-            let lock = folder.open_with(ALIVE, OpenOptions::new().read(true).write(true))?;
+            // Reading is enough to ask for the lock, and instances may belong to different users.
+            let lock = open_file(&folder, ALIVE)?;
             Ok((folder, lock))
         });
         let (folder, lock) = match opened {

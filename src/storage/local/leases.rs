@@ -22,7 +22,7 @@ use std::io::{self, ErrorKind};
 use cap_std::fs::Dir;
 use jiff::Timestamp;
 
-use super::files::{Tree, read_file, rename_new, sync};
+use super::files::{Tree, is_temporary, read_file, rename_new, sync};
 use super::instance::{Instance, LEASES, instance_names};
 use crate::job::{BackendName, JobId};
 use crate::storage::{Lease, LeaseRecord, Place};
@@ -145,18 +145,22 @@ impl Instance {
         let transit = self.lock_transit();
         for (backend, own) in backends_of(tree, &self.folder())? {
             // Whoever moves a job holds the lock, so what is in transit now is stuck there.
-            return_all(tree, &own, &backend)?;
+            self.return_all(tree, &own, &backend)?;
         }
         drop(transit);
         let mut adopted = Vec::new();
         for dead in self.find_dead(tree)? {
             for (backend, theirs) in backends_of(tree, &dead.folder)? {
-                return_all(tree, &theirs, &backend)?;
+                self.return_all(tree, &theirs, &backend)?;
                 for job_id in ids_of(&theirs, ".lease")? {
                     adopted.extend(self.adopt(tree, &theirs, &backend, &job_id)?);
                 }
                 for job_id in ids_of(&theirs, ".cancel")? {
                     remove_if_there(&theirs, &cancel_file(&job_id))?;
+                }
+                // Halves of records.
+                for name in names_of(&theirs)?.iter().filter(|name| is_temporary(name)) {
+                    remove_if_there(&theirs, name)?;
                 }
             }
             if let Err(error) = dead.remove(tree) {
@@ -164,6 +168,19 @@ impl Instance {
             }
         }
         Ok(adopted)
+    }
+
+    /// Lets everything in transit go back to its queue. What cannot, stays, and hinders nothing else.
+    fn return_all(&self, tree: &Tree, dir: &Dir, backend: &BackendName) -> io::Result<()> {
+        for job_id in ids_of(dir, ".job")? {
+            if let Err(error) = return_transit(tree, dir, backend, &job_id) {
+                let what = format!("the job {job_id} of {backend} cannot go back to its queue: {error}");
+                if self.says_first(&what) {
+                    tracing::error!(what, "a job is stuck between its queue and running");
+                }
+            }
+        }
+        Ok(())
     }
 
     fn adopt(&self, tree: &Tree, theirs: &Dir, backend: &BackendName, job_id: &JobId) -> io::Result<Option<Lease>> {
@@ -204,16 +221,15 @@ fn backends_of(tree: &Tree, instance: &str) -> io::Result<Vec<(BackendName, Dir)
 
 /// The jobs that have a file with this ending.
 fn ids_of(dir: &Dir, ending: &str) -> io::Result<Vec<JobId>> {
-    let mut ids = Vec::new();
-    for entry in dir.entries()? {
-        ids.extend(entry?.file_name().to_str().and_then(|name| name.strip_suffix(ending)?.parse().ok()));
-    }
-    Ok(ids)
+    Ok(names_of(dir)?.iter().filter_map(|name| name.strip_suffix(ending)?.parse().ok()).collect())
 }
 
-/// Lets everything in transit go back to its queue.
-fn return_all(tree: &Tree, dir: &Dir, backend: &BackendName) -> io::Result<()> {
-    ids_of(dir, ".job")?.iter().try_for_each(|job_id| return_transit(tree, dir, backend, job_id))
+fn names_of(dir: &Dir) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in dir.entries()? {
+        names.extend(entry?.file_name().into_string());
+    }
+    Ok(names)
 }
 
 /// Lets one job go back from transit to its queue. The lease ends first, and its record is kept before that.
@@ -234,16 +250,12 @@ fn return_transit(tree: &Tree, dir: &Dir, backend: &BackendName, job_id: &JobId)
 }
 
 /// Marks the job for cancellation where an instance holds it.
-pub(super) fn request_cancel(tree: &Tree, job_id: &JobId) -> io::Result<bool> {
+pub(super) fn request_cancel(tree: &Tree, backend: &BackendName, job_id: &JobId) -> io::Result<bool> {
     for instance in instance_names(tree)? {
-        let path = format!("{LEASES}/{instance}");
-        let Ok(folder) = tree.dir(&path) else { continue };
-        for entry in folder.entries()? {
-            let Ok(theirs) = entry?.open_dir() else { continue };
-            if theirs.exists(lease_file(job_id)) {
-                theirs.write(cancel_file(job_id), b"")?;
-                return Ok(true);
-            }
+        let Ok(theirs) = tree.dir(&format!("{LEASES}/{instance}/{backend}")) else { continue };
+        if theirs.exists(lease_file(job_id)) {
+            theirs.write(cancel_file(job_id), b"")?;
+            return Ok(true);
         }
     }
     Ok(false)

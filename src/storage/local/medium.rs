@@ -1,10 +1,11 @@
 //! The storage operations on local files.
 
+use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use cap_std::fs::Dir;
@@ -23,6 +24,9 @@ use crate::storage::{Changes, Claim, Lease, Place, Renewal, Storage, StorageCont
 /// How long an unreadable file in a queue is given to become readable: some peers write in place.
 const SETTLING: Duration = Duration::from_secs(2);
 
+/// How long a file that was not whole is remembered.
+const FORGETTING: Duration = Duration::from_secs(60);
+
 /// How often to look for spoolers that died. It costs one directory listing.
 const ORPHAN_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -39,6 +43,16 @@ struct Disk {
     /// Made at the first claim: whoever only submits or reads holds no leases.
     instance: Mutex<Option<Arc<Instance>>>,
     queues: QueueWatch,
+    /// Queued files that were not whole.
+    unsettled: Mutex<HashMap<String, Unsettled>>,
+}
+
+/// How a file that was not whole looked, and since when it has looked so.
+#[derive(Clone, Copy)]
+struct Unsettled {
+    modified: SystemTime,
+    size: u64,
+    since: Instant,
 }
 
 impl Local {
@@ -54,6 +68,7 @@ impl Local {
                 context,
                 instance: Mutex::new(None),
                 queues: QueueWatch::new(),
+                unsettled: Mutex::default(),
             })
         });
         let disk = opened.await.map_err(|error| failure(opening, error))?;
@@ -136,10 +151,34 @@ impl Disk {
 
     /// Whether nobody is writing the queued job any more.
     fn is_settled(&self, queue: &Dir, name: &str) -> io::Result<bool> {
-        let modified = open_file(queue, name)?.metadata()?.modified()?.into_std();
+        let metadata = open_file(queue, name)?.metadata()?;
+        let modified = metadata.modified()?.into_std();
         if modified.elapsed().is_ok_and(|age| age >= SETTLING) {
             return Ok(true);
         }
+        // The clock that gave the time may be wrong, so what was seen is compared too. What has not changed since it
+        // was found incomplete need not be read again.
+        let known = || self.unsettled.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = known().get(name).copied();
+        if let Some(seen) = seen
+            && (seen.modified, seen.size) == (modified, metadata.len())
+        {
+            return Ok(seen.since.elapsed() >= SETTLING);
+        }
+        let is_whole = self.is_whole(queue, name)?;
+        let mut known = known();
+        known.retain(|_, seen| seen.since.elapsed() < FORGETTING);
+        if is_whole {
+            known.remove(name);
+        } else {
+            let seen = Unsettled { modified, size: metadata.len(), since: Instant::now() };
+            known.insert(name.to_owned(), seen);
+        }
+        Ok(is_whole)
+    }
+
+    /// Whether the text ends as a job ends.
+    fn is_whole(&self, queue: &Dir, name: &str) -> io::Result<bool> {
         let text = match read_file(queue, name, self.context.max_job_bytes) {
             // It will be refused for its size when its turn has come.
             Err(error) if error.kind() == ErrorKind::FileTooLarge => return Ok(true),
@@ -273,9 +312,9 @@ impl Storage for Local {
         ORPHAN_INTERVAL
     }
 
-    async fn request_cancel(&self, job_id: &JobId) -> Result<bool, StorageError> {
-        let id = job_id.clone();
-        let action = move |disk: &Disk| leases::request_cancel(&disk.tree, &id);
+    async fn request_cancel(&self, backend: &BackendName, job_id: &JobId) -> Result<bool, StorageError> {
+        let (of, id) = (backend.clone(), job_id.clone());
+        let action = move |disk: &Disk| leases::request_cancel(&disk.tree, &of, &id);
         self.run(|| format!("cannot ask for the cancellation of {job_id}"), action).await
     }
 
@@ -284,6 +323,10 @@ impl Storage for Local {
         let action = move |disk: &Disk| {
             let queue = Place::Queued(&of).to_string();
             disk.tree.dir_or_new(&queue)?;
+            // Made here, and not by the first user, whose umask might keep the spooler out.
+            for place in [Place::Status(&of), Place::Results(&of), Place::Finished(&of), Place::Deleted] {
+                disk.tree.dir_or_new(&place.to_string())?;
+            }
             disk.queues.add(&of, &disk.base.join(queue)).map_err(io::Error::other)
         };
         self.run(|| format!("cannot watch the queue of {backend}"), action).await
