@@ -37,6 +37,11 @@ impl LeaseRecord {
     pub fn new(now: Timestamp) -> Self {
         Self { attempts: 0, first_claimed: now, verdict: None }
     }
+
+    /// Whether nothing has happened to the job yet but its claim.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.attempts == 0 && self.verdict.is_none()
+    }
 }
 
 /// The answer to an attempt to claim a queued job.

@@ -5,7 +5,7 @@
 //! | file | meaning |
 //! |---|---|
 //! | `<id>.job` | the job itself, on its way from the queue to running or back: whoever has it here has it alone |
-//! | `<id>.lease` | the record of the lease |
+//! | `<id>.lease` | the lease: its record, or while there is nothing to record a second name of the job |
 //! | `<id>.cancel` | somebody wants the job cancelled |
 //!
 //! The record of a job that went back to the queue lies at `jobs/leases/<id>.record`.
@@ -19,7 +19,7 @@
 
 use std::io::{self, ErrorKind};
 
-use cap_std::fs::Dir;
+use cap_std::fs::{Dir, MetadataExt};
 use jiff::Timestamp;
 
 use super::files::{Tree, is_temporary, read_file, rename_new, sync};
@@ -82,14 +82,19 @@ impl Instance {
         }
         let kept = read_record(&leases, &record_file(job_id));
         let had_record = kept.is_some();
+        let leased = match &kept {
+            Some(record) => own.write(lease_file(job_id), serde_json::to_vec(record)?),
+            None => own
+                .hard_link(job_file(job_id), &own, lease_file(job_id))
+                // A file system without hard links.
+                .or_else(|_| own.write(lease_file(job_id), b"")),
+        };
         let record = kept.unwrap_or_else(|| LeaseRecord::new(Timestamp::now()));
-        let taken = own
-            .write(lease_file(job_id), serde_json::to_vec(&record)?)
-            .and_then(|()| rename_new(&own, &job_file(job_id), &running, &document_file(job_id)));
+        let taken = leased.and_then(|()| rename_new(&own, &job_file(job_id), &running, &document_file(job_id)));
         if let Err(error) = taken {
             // A full disk, or a job of that id is running: the job goes back where it was, at the latest when this
             // instance looks after what it has in transit.
-            if let Err(stuck) = return_transit(tree, &own, backend, job_id) {
+            if let Err(stuck) = return_transit(tree, &own, backend, job_id, None) {
                 tracing::warn!(%job_id, %stuck, "a job that could not be claimed is kept until it can go back");
             }
             return Err(error);
@@ -108,7 +113,9 @@ impl Instance {
             return Ok(None);
         }
         self.touch()?;
-        if read_record(&own, &name).as_ref() != Some(&lease.record) {
+        let stored = read_record(&own, &name);
+        let is_stored = stored.as_ref() == Some(&lease.record) || (stored.is_none() && lease.record.is_fresh());
+        if !is_stored {
             tree.replace(&own, &name, &serde_json::to_vec(&lease.record)?)?;
         }
         Ok(Some(own.exists(cancel_file(&lease.job_id))))
@@ -127,7 +134,7 @@ impl Instance {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             result => {
                 result?;
-                return_transit(tree, &own, &lease.backend, &lease.job_id)?;
+                return_transit(tree, &own, &lease.backend, &lease.job_id, Some(&lease.record))?;
             }
         }
         self.release(tree, lease)
@@ -173,7 +180,7 @@ impl Instance {
     /// Lets everything in transit go back to its queue. What cannot, stays, and hinders nothing else.
     fn return_all(&self, tree: &Tree, dir: &Dir, backend: &BackendName) -> io::Result<()> {
         for job_id in ids_of(dir, ".job")? {
-            if let Err(error) = return_transit(tree, dir, backend, &job_id) {
+            if let Err(error) = return_transit(tree, dir, backend, &job_id, None) {
                 let what = format!("the job {job_id} of {backend} cannot go back to its queue: {error}");
                 if self.says_first(&what) {
                     tracing::error!(what, "a job is stuck between its queue and running");
@@ -191,8 +198,10 @@ impl Instance {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             result => result?,
         }
-        // A power failure may have emptied the file.
-        let mut record = read_record(&own, &name).unwrap_or_else(|| LeaseRecord::new(Timestamp::now()));
+        // Without a record, also after a power failure that emptied it, the claim is what changed the file last.
+        let claimed = own.symlink_metadata(&name)?.ctime();
+        let claimed = Timestamp::from_second(claimed).unwrap_or_else(|_| Timestamp::now());
+        let mut record = read_record(&own, &name).unwrap_or_else(|| LeaseRecord::new(claimed));
         record.attempts += 1;
         let lease = Lease { backend: backend.clone(), job_id: job_id.clone(), record };
         tree.replace(&own, &name, &serde_json::to_vec(&lease.record)?)?;
@@ -232,9 +241,16 @@ fn names_of(dir: &Dir) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Lets one job go back from transit to its queue. The lease ends first, and its record is kept before that.
-fn return_transit(tree: &Tree, dir: &Dir, backend: &BackendName, job_id: &JobId) -> io::Result<()> {
-    if let Some(record) = read_record(dir, &lease_file(job_id)) {
+/// Lets one job go back from transit to its queue. The lease ends first, and before that `record`, or else the stored
+/// one, is put where it survives.
+fn return_transit(
+    tree: &Tree,
+    dir: &Dir,
+    backend: &BackendName,
+    job_id: &JobId,
+    record: Option<&LeaseRecord>,
+) -> io::Result<()> {
+    if let Some(record) = record.cloned().or_else(|| read_record(dir, &lease_file(job_id))) {
         let (leases, name) = (tree.dir(LEASES)?, record_file(job_id));
         let content = serde_json::to_vec(&record)?;
         match tree.create(&leases, &name, &content) {
