@@ -106,10 +106,9 @@ impl Work {
         let stop = Stop::default();
         let run = run::run(&self.backend, &self.shared, &self.lease.job_id, text, &stop);
         tokio::pin!(run);
-        let mut ticks = tokio::time::interval(self.shared.options.lease() / RENEWALS_PER_LEASE);
+        let period = self.shared.options.lease() / RENEWALS_PER_LEASE;
+        let mut ticks = tokio::time::interval_at(Instant::now() + period, period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // The first tick comes at once.
-        ticks.tick().await;
         let reason = loop {
             tokio::select! {
                 ended = &mut run => return (ended, None),
