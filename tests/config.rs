@@ -17,7 +17,7 @@ fn sources(file: Option<&str>, variables: &[(&str, &str)]) -> Sources {
     Sources {
         file: file.map(|text| SourceFile { path: "etc/qspool.toml".into(), text: text.to_owned() }),
         variables: variables.iter().map(text).collect(),
-        directory: "/work".into(),
+        directory: "/lab".into(),
     }
 }
 
@@ -208,11 +208,11 @@ fn a_variable_overrides_the_file() {
     ];
     let config = load(file, &variables).unwrap();
     assert_eq!((config.spooler.lease_s, config.spooler.max_attempts), (8, 9));
-    assert_eq!(base_path(&config, "lab"), "/work/data");
+    assert_eq!(base_path(&config, "lab"), "/lab/data");
     assert_eq!(config.storages[&"lab".parse().unwrap()].owner, "true");
     let backend = &config.backends.unwrap()[&"fermions".parse().unwrap()];
     assert_eq!(backend.storage.as_deref(), Some(["lab".parse().unwrap()].as_slice()));
-    assert_eq!(backend.schema.as_ref().unwrap().to_string(), "/work/mine.json");
+    assert_eq!(backend.schema.as_ref().unwrap().to_string(), "/lab/mine.json");
     assert_eq!(config.origin.variables.len(), 5);
 }
 
@@ -259,7 +259,7 @@ fn without_a_storage_there_is_a_local_one() {
     check_default_storage(&[HOME, data], "local /data/qspool");
     check_default_storage(&[HOME, ("XDG_DATA_HOME", "data")], "local /home/ada/.local/share/qspool");
     check_default_storage(&[HOME, data, state], "local /var/lib/qspool");
-    check_default_storage(&[HOME, ("QSPOOL_STORAGE_LOCAL_BASE_PATH", "here")], "local /work/here");
+    check_default_storage(&[HOME, ("QSPOOL_STORAGE_LOCAL_BASE_PATH", "here")], "local /lab/here");
     check_default_storage(&[("QSPOOL_STORAGE_LOCAL_BASE_PATH", "/here")], "local /here");
     check_default_storage(
         &[],
@@ -272,7 +272,7 @@ fn without_a_storage_there_is_a_local_one() {
 fn a_configured_storage_takes_the_place_of_the_default() {
     let config = load("[storage.lab]\ntype = 'local'\nbase_path = '../data'", &[HOME]).unwrap();
     assert_eq!(config.storages.len(), 1);
-    assert_eq!(base_path(&config, "lab"), "/work/etc/../data");
+    assert_eq!(base_path(&config, "lab"), "/lab/etc/../data");
 }
 
 #[test]
