@@ -37,7 +37,9 @@ pub(super) async fn run(arguments: SubmitArguments) -> Result<(), Failure> {
     let SubmitArguments { backend, job, waiting, no_check, storage } = arguments;
     let client = Client::open(&storage).await?;
     let text = read_job(&job, client.config.spooler.max_job_bytes())?;
-    if !no_check {
+    if no_check {
+        check_name(&client, &backend).await?;
+    } else {
         check(&client, &backend, &text, &job)?;
     }
     let job_id = submit(&client.provider, &backend, &Document::from_text(text)).await?;
@@ -106,6 +108,16 @@ fn read_job(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
 
 fn shown(path: &Path) -> String {
     if path == Path::new("-") { "the job on standard input".to_owned() } else { path.display().to_string() }
+}
+
+/// Refuses a backend that is neither configured here nor was ever served at the storage: nobody would find the job.
+async fn check_name(client: &Client, backend: &BackendName) -> Result<(), Failure> {
+    let known = client.backends().await?;
+    if known.contains(backend) {
+        return Ok(());
+    }
+    let known: Vec<String> = known.iter().map(ToString::to_string).collect();
+    Err(Failure::new(Exit::Usage, format!("there is no backend {backend}; there are: {}", known.join(", "))))
 }
 
 /// Refuses here what the daemon would refuse, as far as the backend's schema is known here.
