@@ -145,7 +145,7 @@ fn jobs_wait_or_run_until_they_are_cancelled() {
     let mut daemon = lab.daemon();
     let running = lab.submit("multiqudit", &endless());
     let waiting = lab.submit("multiqudit", &endless());
-    common_wait_running(&lab, &running);
+    wait_until_running(&lab, &running);
     lab.good(&["cancel", &waiting]);
     assert_eq!(lab.wait(&waiting), (ERROR.into(), "Cancelled.".into()));
     lab.good(&["cancel", &running]);
@@ -155,7 +155,7 @@ fn jobs_wait_or_run_until_they_are_cancelled() {
 }
 
 /// Waits until a job lies in running.
-fn common_wait_running(lab: &Lab, job: &str) {
+fn wait_until_running(lab: &Lab, job: &str) {
     let begin = Instant::now();
     while lab.files("jobs/running") != [format!("{job}.json")] {
         assert!(begin.elapsed() < Duration::from_secs(30), "{job} does not start");
@@ -168,7 +168,7 @@ fn a_stop_lets_running_jobs_end_and_puts_the_rest_back() {
     let lab = Lab::new("[spooler]\ngrace_period_s = 1");
     let daemon = lab.daemon();
     let long = lab.submit("multiqudit", &endless());
-    common_wait_running(&lab, &long);
+    wait_until_running(&lab, &long);
     assert!(daemon.stop().success());
     assert_eq!(lab.files("jobs/queued/multiqudit"), [format!("{long}.json")]);
     assert_eq!(lab.files("jobs/running"), [""; 0]);
@@ -182,7 +182,7 @@ fn a_second_signal_ends_at_once_and_the_next_start_goes_on() {
     let lab = Lab::new("[spooler]\ngrace_period_s = 3600");
     let mut daemon = lab.daemon();
     let long = lab.submit("multiqudit", &endless());
-    common_wait_running(&lab, &long);
+    wait_until_running(&lab, &long);
     daemon.signal(Signal::INT);
     daemon.wait_for("stopping");
     daemon.signal(Signal::TERM);
@@ -190,7 +190,7 @@ fn a_second_signal_ends_at_once_and_the_next_start_goes_on() {
     assert_eq!(lab.files("jobs/running"), [format!("{long}.json")]);
     let mut next = lab.daemon();
     next.wait_for("it is back in its queue");
-    common_wait_running(&lab, &long);
+    wait_until_running(&lab, &long);
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn a_living_daemon_takes_over_from_one_that_was_killed() {
     let lab = Lab::new("[spooler]\nmax_attempts = 1");
     let first = lab.daemon();
     let long = lab.submit("multiqudit", &endless());
-    common_wait_running(&lab, &long);
+    wait_until_running(&lab, &long);
     let mut second = lab.daemon();
     first.kill();
     second.wait_for("the job's spooler had died");
@@ -275,7 +275,7 @@ fn a_job_that_cannot_be_settled_hinders_neither_the_others_nor_a_stop() {
     let lab = Lab::new("[spooler]\ngrace_period_s = 1");
     let daemon = lab.daemon();
     let long = lab.submit("multiqudit", &endless());
-    common_wait_running(&lab, &long);
+    wait_until_running(&lab, &long);
     daemon.kill();
     // Its result is there, and its status can never be written.
     fs::create_dir_all(lab.storage().join("results/multiqudit")).expect("created");
@@ -296,7 +296,7 @@ fn a_reload_changes_what_is_served_and_drops_no_job() {
     let lab = Lab::new("[backend.multiqudit]");
     let mut daemon = lab.daemon();
     let long = lab.submit("multiqudit", &endless());
-    common_wait_running(&lab, &long);
+    wait_until_running(&lab, &long);
     lab.configure("[backend.multiqudit]\n[backend.fermions]\n[spooler]\nlease_s = 1");
     daemon.signal(Signal::HUP);
     daemon.wait_for("serving");
@@ -334,7 +334,7 @@ fn a_job_that_vanishes_does_not_stop_the_daemon() {
     let lab = Lab::new("[spooler]\njob_time_limit_s = 1");
     let mut daemon = lab.daemon();
     let long = lab.submit("multiqudit", &endless());
-    common_wait_running(&lab, &long);
+    wait_until_running(&lab, &long);
     fs::remove_file(lab.storage().join(format!("jobs/running/{long}.json"))).expect("removed");
     assert_eq!(lab.wait(&long).0, ERROR);
     daemon.wait_for("the job has ended");

@@ -306,3 +306,41 @@ async fn a_job_that_cannot_go_back_to_its_queue_hinders_no_other() {
     assert_eq!(files_of(temp.path(), &leased).len(), 1, "only our own lease");
     assert!(dead.join(format!("fermions/{stuck}.job")).exists(), "nothing is lost");
 }
+
+#[tokio::test]
+async fn a_lease_that_was_left_behind_never_costs_the_document_that_it_named() {
+    let temp = TempStorage::local().await;
+    let storage = temp.open().await;
+    let job = job_id(1);
+    let queued = temp.path().join(format!("jobs/queued/fermions/{job}.json"));
+    write(queued.clone(), TEXT);
+    assert!(matches!(storage.claim(&backend(), &job).await.expect("an answer"), Claim::Won(_)));
+    // The job ends, but its lease is not released; then a job of the same id comes, with and without a record.
+    storage.move_to(Place::Running, Place::Finished(&backend()), &document_id(&job)).await.expect("moved");
+    for record in [None, Some(RECORD)] {
+        write(queued.clone(), r#"{"experiment_1": {}}"#);
+        if let Some(record) = record {
+            write(temp.path().join(format!("jobs/leases/{job}.record")), record);
+        }
+        assert!(matches!(storage.claim(&backend(), &job).await.expect("an answer"), Claim::Won(_)));
+        let running = storage.get(Place::Running, &document_id(&job)).await.expect("running");
+        assert_eq!(running, Document::from_text(r#"{"experiment_1": {}}"#));
+        let finished = storage.get(Place::Finished(&backend()), &document_id(&job)).await.expect("finished");
+        assert_eq!(finished, Document::from_text(TEXT));
+        storage.delete(Place::Running, &document_id(&job)).await.expect("deleted");
+    }
+}
+
+#[tokio::test]
+async fn leases_are_taken_over_though_something_cannot_be_cleared_away() {
+    let temp = TempStorage::local().await;
+    let dead = dead_instance(temp.path(), &here());
+    for (number, backend) in [(1, "fermions"), (2, "rydberg")] {
+        write(dead.join(format!("{backend}/{}.lease", job_id(number))), RECORD);
+        // A folder in the place of a mark.
+        fs::create_dir_all(dead.join(backend).join(format!("{}.cancel", job_id(3)))).expect("created");
+    }
+    let storage = temp.open().await;
+    assert_eq!(storage.adopt_orphans().await.expect("looked").len(), 2);
+    assert_eq!(storage.adopt_orphans().await.expect("looked"), []);
+}

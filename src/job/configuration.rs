@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{BackendName, StorageName};
+use super::StorageName;
 
 /// One gate as it is published.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -174,11 +174,6 @@ impl BackendConfig {
             pending_jobs: self.pending_jobs.unwrap_or(0),
             status_msg: self.status_msg.clone().unwrap_or_default(),
         }
-    }
-
-    /// Whether this is the configuration of `name`.
-    pub fn is_of(&self, name: &BackendName) -> bool {
-        self.display_name == name.as_str()
     }
 }
 

@@ -25,14 +25,6 @@ fn id_character(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
 }
 
-fn user_character(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.'
-}
-
-fn no_dots_only(name: &str) -> bool {
-    name.bytes().any(|byte| byte != b'.')
-}
-
 fn dots_inside(name: &str) -> bool {
     !name.starts_with('.') && !name.ends_with('.')
 }
@@ -105,10 +97,6 @@ name!(
     |byte| id_character(byte) || byte == b'.', dots_inside
 );
 name!(
-    /// The name of a user: `[A-Za-z0-9_.]{1,64}`, since it becomes part of paths and of Dropbox job ids.
-    UserName, "user name", "1 to 64 letters, digits, _ and .", 64, user_character, no_dots_only
-);
-name!(
     /// The name of one start of one spooler: 24 lower-case hex digits, never used twice.
     InstanceName, "instance name", "24 lower-case hex digits", 24,
     |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'), |name| name.len() == 24
@@ -170,8 +158,6 @@ mod tests {
             assert!(name.parse::<BackendName>().is_err(), "{name:?} as backend name");
         }
         assert!("Fermions".parse::<BackendName>().is_err());
-        assert!("..".parse::<UserName>().is_err());
-        assert!("a-b".parse::<UserName>().is_err());
         assert!("v1.2".parse::<KeyId>().is_ok());
         assert!("20240101_120000-fermions-ada-0a1b2".parse::<JobId>().is_ok());
     }

@@ -69,11 +69,6 @@ impl SpoolerOptions {
         Duration::from_secs(self.scan_interval_s.into())
     }
 
-    /// The memory that all running jobs may take together, in bytes.
-    pub fn memory_limit_bytes(&self) -> u64 {
-        u64::from(self.memory_limit_mib) * MIB
-    }
-
     /// The size of the largest job text, in bytes.
     pub fn max_job_bytes(&self) -> u64 {
         u64::from(self.max_job_mib) * MIB

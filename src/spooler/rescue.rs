@@ -97,7 +97,8 @@ impl Rescue {
             publisher.end_with_error(&Status::failed(&job_id, &why), None).await?;
             return Ok("that was the last attempt, and it ends with an error");
         }
-        self.provider.storage()?.put_back(&publisher.lease).await?;
+        let lease = &publisher.lease;
+        retry(&self.shared.give_back, || async { self.provider.storage()?.put_back(lease).await }).await?;
         Ok("it is back in its queue")
     }
 

@@ -170,7 +170,7 @@ impl Instance {
 
 impl DeadInstance {
     /// Removes what is left of the instance, once its leases are dealt with. Whatever is still in there stays.
-    pub(super) fn remove(self, tree: &Tree) -> io::Result<()> {
+    pub(super) fn remove(&self, tree: &Tree) -> io::Result<()> {
         remove_folder(tree, &self.folder)
     }
 }

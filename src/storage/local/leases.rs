@@ -17,13 +17,13 @@
 //! - a lease without a `.job` file means that the job in running, if there is one, was that instance's. A peer's job in
 //!   running never has one.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 
-use cap_std::fs::{Dir, MetadataExt};
+use cap_std::fs::{Dir, MetadataExt, OpenOptions};
 use jiff::Timestamp;
 
 use super::files::{Tree, is_temporary, read_file, rename_new, sync};
-use super::instance::{Instance, LEASES, instance_names};
+use super::instance::{DeadInstance, Instance, LEASES, instance_names};
 use crate::job::{BackendName, JobId};
 use crate::storage::{Lease, LeaseRecord, Place};
 
@@ -37,8 +37,10 @@ fn lease_file(job_id: &JobId) -> String {
     format!("{job_id}.lease")
 }
 
+const CANCEL: &str = ".cancel";
+
 fn cancel_file(job_id: &JobId) -> String {
-    format!("{job_id}.cancel")
+    format!("{job_id}{CANCEL}")
 }
 
 fn record_file(job_id: &JobId) -> String {
@@ -82,13 +84,7 @@ impl Instance {
         }
         let kept = read_record(&leases, &record_file(job_id));
         let had_record = kept.is_some();
-        let leased = match &kept {
-            Some(record) => own.write(lease_file(job_id), serde_json::to_vec(record)?),
-            None => own
-                .hard_link(job_file(job_id), &own, lease_file(job_id))
-                // A file system without hard links.
-                .or_else(|_| own.write(lease_file(job_id), b"")),
-        };
+        let leased = new_lease(&own, job_id, kept.as_ref());
         let record = kept.unwrap_or_else(|| LeaseRecord::new(Timestamp::now()));
         let taken = leased.and_then(|()| rename_new(&own, &job_file(job_id), &running, &document_file(job_id)));
         if let Err(error) = taken {
@@ -99,8 +95,9 @@ impl Instance {
             }
             return Err(error);
         }
-        if had_record {
-            remove_if_there(&leases, &record_file(job_id))?;
+        if had_record && let Err(error) = remove_if_there(&leases, &record_file(job_id)) {
+            // The job is ours all the same, and an old record does no harm.
+            tracing::debug!(%job_id, %error, "the record of an earlier claim could not be removed");
         }
         Ok(Some(Lease { backend: backend.clone(), job_id: job_id.clone(), record }))
     }
@@ -113,9 +110,7 @@ impl Instance {
             return Ok(None);
         }
         self.touch()?;
-        let stored = read_record(&own, &name);
-        let is_stored = stored.as_ref() == Some(&lease.record) || (stored.is_none() && lease.record.is_fresh());
-        if !is_stored {
+        if !lease.record.is_fresh() && read_record(&own, &name).as_ref() != Some(&lease.record) {
             tree.replace(&own, &name, &serde_json::to_vec(&lease.record)?)?;
         }
         Ok(Some(own.exists(cancel_file(&lease.job_id))))
@@ -157,24 +152,23 @@ impl Instance {
         drop(transit);
         let mut adopted = Vec::new();
         for dead in self.find_dead(tree)? {
-            for (backend, theirs) in backends_of(tree, &dead.folder)? {
-                self.return_all(tree, &theirs, &backend)?;
-                for job_id in ids_of(&theirs, ".lease")? {
-                    adopted.extend(self.adopt(tree, &theirs, &backend, &job_id)?);
-                }
-                for job_id in ids_of(&theirs, ".cancel")? {
-                    remove_if_there(&theirs, &cancel_file(&job_id))?;
-                }
-                // Halves of records.
-                for name in names_of(&theirs)?.iter().filter(|name| is_temporary(name)) {
-                    remove_if_there(&theirs, name)?;
-                }
-            }
-            if let Err(error) = dead.remove(tree) {
-                tracing::debug!(%error, "the folder of a dead spooler could not be removed; it does no harm");
+            // What was taken over until an error came is ours, and has to be told; the rest is for the next look.
+            let taken = self.adopt_from(tree, &dead, &mut adopted);
+            if let Err(error) = taken.and_then(|()| clear(tree, &dead)) {
+                tracing::debug!(%error, "the folder of a dead spooler could not be cleared yet");
             }
         }
         Ok(adopted)
+    }
+
+    fn adopt_from(&self, tree: &Tree, dead: &DeadInstance, adopted: &mut Vec<Lease>) -> io::Result<()> {
+        for (backend, theirs) in backends_of(tree, &dead.folder)? {
+            self.return_all(tree, &theirs, &backend)?;
+            for job_id in ids_of(&theirs, ".lease")? {
+                adopted.extend(self.adopt(tree, &theirs, &backend, &job_id)?);
+            }
+        }
+        Ok(())
     }
 
     /// Lets everything in transit go back to its queue. What cannot, stays, and hinders nothing else.
@@ -193,23 +187,49 @@ impl Instance {
     fn adopt(&self, tree: &Tree, theirs: &Dir, backend: &BackendName, job_id: &JobId) -> io::Result<Option<Lease>> {
         let own = self.leases_of(tree, backend)?;
         let name = lease_file(job_id);
+        // Without a record, also after a power failure that emptied it, the claim is what changed the file last.
+        let changed = theirs.symlink_metadata(&name).map(|metadata| metadata.ctime()).unwrap_or_default();
+        let claimed = Timestamp::from_second(changed).unwrap_or_else(|_| Timestamp::now());
         match rename_new(theirs, &name, &own, &name) {
             // Its job had a .job file and went back to the queue, or another machine was quicker.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             result => result?,
         }
-        // Without a record, also after a power failure that emptied it, the claim is what changed the file last.
-        let claimed = own.symlink_metadata(&name)?.ctime();
-        let claimed = Timestamp::from_second(claimed).unwrap_or_else(|_| Timestamp::now());
         let mut record = read_record(&own, &name).unwrap_or_else(|| LeaseRecord::new(claimed));
         record.attempts += 1;
         let lease = Lease { backend: backend.clone(), job_id: job_id.clone(), record };
-        tree.replace(&own, &name, &serde_json::to_vec(&lease.record)?)?;
-        if theirs.exists(cancel_file(job_id)) {
-            own.write(cancel_file(job_id), b"")?;
+        // From here on the job is ours, whatever else fails: on a full disk the record is stored when it is renewed.
+        let stored = tree.replace(&own, &name, &serde_json::to_vec(&lease.record)?);
+        let marked = if theirs.exists(cancel_file(job_id)) { own.write(cancel_file(job_id), b"") } else { Ok(()) };
+        if let Err(error) = stored.and(marked) {
+            tracing::warn!(%job_id, %error, "a lease was taken over, but is not noted wholly yet");
         }
         Ok(Some(lease))
     }
+}
+
+/// Removes what is left of a dead instance that has no leases any more.
+fn clear(tree: &Tree, dead: &DeadInstance) -> io::Result<()> {
+    for (_, theirs) in backends_of(tree, &dead.folder)? {
+        // Marks of cancellation, and halves of records.
+        for name in names_of(&theirs)?.iter().filter(|name| name.ends_with(CANCEL) || is_temporary(name)) {
+            remove_if_there(&theirs, name)?;
+        }
+    }
+    dead.remove(tree)
+}
+
+/// Makes a lease: a file with the record, or a second name of the job where there is none. What has that name already,
+/// left by a release that failed, may be a second name of another document, so it is removed and never written to.
+fn new_lease(own: &Dir, job_id: &JobId, record: Option<&LeaseRecord>) -> io::Result<()> {
+    let name = lease_file(job_id);
+    remove_if_there(own, &name)?;
+    if record.is_none() && own.hard_link(job_file(job_id), own, &name).is_ok() {
+        return Ok(());
+    }
+    // With a record, or on a file system without hard links.
+    let content = record.map(serde_json::to_vec).transpose()?.unwrap_or_default();
+    own.open_with(&name, OpenOptions::new().write(true).create_new(true))?.write_all(&content)
 }
 
 /// The subfolders of an instance, one per backend.
