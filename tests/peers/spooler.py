@@ -106,7 +106,8 @@ while len(storage.taken) < given["jobs"] and time.monotonic() < deadline:
         break
     try:
         main(storage, backends, num_iter=1)
-    except FileNotFoundError as error:
+    except OSError as error:
+        # The job had left the queue, or had come to running already.
         if not has_lost_a_race(error):
             raise
         lost_races += 1
