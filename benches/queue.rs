@@ -83,7 +83,8 @@ impl Place {
     }
 
     async fn submit(&self, provider: &Provider) -> JobId {
-        let job_id = provider.create_job_id();
+        let user = "bench".parse().expect("a name");
+        let job_id = provider.create_job_id(&self.backend, &user).expect("an id");
         let status = Status::accepted(&job_id);
         provider.upload_status(&self.backend, &job_id, &status).await.expect("the status is stored");
         provider.upload_job(&self.backend, &job_id, &Document::from_text(JOB)).await.expect("the job is stored");

@@ -18,6 +18,7 @@ fn sources(file: Option<&str>, variables: &[(&str, &str)]) -> Sources {
         file: file.map(|text| SourceFile { path: "etc/qspool.toml".into(), text: text.to_owned() }),
         variables: variables.iter().map(text).collect(),
         directory: "/lab".into(),
+        credentials: BTreeMap::new(),
     }
 }
 
@@ -36,7 +37,9 @@ fn check(file: &str, variables: &[(&str, &str)], expected: &[&str]) {
 }
 
 fn base_path(config: &Config, name: &str) -> String {
-    let MediumOptions::Local(options) = &config.storages[&name.parse().unwrap()].medium;
+    let MediumOptions::Local(options) = &config.storages[&name.parse().unwrap()].medium else {
+        panic!("{name} is local")
+    };
     options.base_path.to_str().unwrap().to_owned()
 }
 
@@ -135,12 +138,16 @@ fn an_odd_name_does_not_hide_the_place() {
 
 #[test]
 fn a_storage_must_say_what_and_where_it_is() {
-    check("[storage.lab]", &[], &["etc/qspool.toml:1: storage.lab has no key \"type\"; allowed: \"local\""]);
+    check(
+        "[storage.lab]",
+        &[],
+        &["etc/qspool.toml:1: storage.lab has no key \"type\"; allowed: \"local\", \"mongodb\", \"dropbox\""],
+    );
     check(
         "[storage.lab]\ntype = 'tape'\nreel = 4",
         &[],
         &[
-            "etc/qspool.toml:2: storage.lab.type is \"tape\"; allowed: \"local\"",
+            "etc/qspool.toml:2: storage.lab.type is \"tape\"; allowed: \"local\", \"mongodb\", \"dropbox\"",
             "etc/qspool.toml:3: unknown key \"storage.lab.reel\"",
             "hint: allowed here: \"type\", \"base_path\", \"active\", \"owner\", \"description\"",
         ],
@@ -239,6 +246,23 @@ fn a_wrong_variable_is_refused() {
         "1",
         &[&unknown("QSPOOL_BACKEND_FERMIONS"), "hint: did you mean \"QSPOOL_BACKEND_FERMIONS_SCHEMA\"?"],
     );
+}
+
+#[test]
+fn a_credential_of_the_service_is_the_file_of_its_secret_unless_the_key_is_set() {
+    let database = |more: &str| format!("[storage.lab]\ntype = 'mongodb'\nmongodb_username = 'ada'\n{more}");
+    let password = |more: &str| {
+        let name = "storage.lab.mongodb_password".to_owned();
+        let credentials = [(name, "/run/credentials/qspool/it".into())].into();
+        let config = Config::load(&Sources { credentials, ..sources(Some(&database(more)), &[HOME]) }).unwrap();
+        let MediumOptions::Mongodb(options) = config.storages[&"lab".parse().unwrap()].medium.clone() else {
+            panic!("it is a database")
+        };
+        (options.mongodb_password.map(|secret| secret.expose().to_owned()), options.mongodb_password_file)
+    };
+    assert_eq!(password(""), (None, Some("/run/credentials/qspool/it".into())));
+    assert_eq!(password("mongodb_password = 'x'"), (Some("x".to_owned()), None));
+    assert_eq!(password("mongodb_password_file = '/p'"), (None, Some("/p".into())));
 }
 
 /// Where the documents lie without any configuration file.

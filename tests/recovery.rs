@@ -9,9 +9,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use common::{TempStorage, backend, eventually, job_id, plan};
+use jiff::Timestamp;
 use qspool::job::{BackendName, Document, DocumentId, JobId, JobState, Status};
 use qspool::spooler::{Spooler, SpoolerOptions};
-use qspool::storage::{Changes, Claim, Lease, Place, Provider, Renewal, Storage, StorageError, StorageErrorKind};
+use qspool::storage::{
+    Changes, Claim, HeldLease, Lease, Leftover, Place, Provider, Renewal, Storage, StorageError, StorageErrorKind,
+};
 use tokio::runtime::Runtime;
 
 /// A storage that dies at the operation of a given number, and does nothing any more from there on.
@@ -92,6 +95,21 @@ impl Storage for Mortal {
     }
     async fn watch(&self, backend: &BackendName) -> Result<Changes, StorageError> {
         self.storage.watch(backend).await
+    }
+    async fn backends(&self) -> Result<Vec<BackendName>, StorageError> {
+        self.call(self.storage.backends()).await
+    }
+    async fn unchanged_since(&self, place: Place<'_>, time: Timestamp) -> Result<Vec<DocumentId>, StorageError> {
+        self.call(self.storage.unchanged_since(place, time)).await
+    }
+    async fn leases(&self) -> Result<Vec<HeldLease>, StorageError> {
+        self.call(self.storage.leases()).await
+    }
+    async fn adopt_unleased(&self, backend: &BackendName, job_id: &JobId) -> Result<Option<Lease>, StorageError> {
+        self.call(self.storage.adopt_unleased(backend, job_id)).await
+    }
+    async fn leftovers(&self, remove: bool) -> Result<Vec<Leftover>, StorageError> {
+        self.call(self.storage.leftovers(remove)).await
     }
 }
 

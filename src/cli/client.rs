@@ -61,7 +61,10 @@ pub(super) async fn open_provider(config: &Config, name: &StorageName) -> Result
         return Err(Failure::new(Exit::Usage, format!("there is no storage {name}; there are: {}", known.join(", "))));
     };
     let context = StorageContext { lease: config.spooler.lease(), max_job_bytes: config.spooler.max_job_bytes() };
-    Provider::open(name.clone(), options, context)
-        .await
-        .map_err(|error| Failure::new(Exit::Unavailable, format!("the storage {name} is out of reach")).because(error))
+    Provider::open(name.clone(), options, context).await.map_err(|error| match error.kind() {
+        StorageErrorKind::Denied => {
+            Failure::new(Exit::Configuration, format!("the login at the storage {name} is refused")).because(error)
+        }
+        _ => Failure::new(Exit::Unavailable, format!("the storage {name} is out of reach")).because(error),
+    })
 }

@@ -13,7 +13,7 @@ use super::failure::{Exit, Failure};
 use super::outcome::{ShownResult, real};
 use super::output::{self, GOOD, NAME, styled};
 use super::plan::plan_of;
-use super::submit::submit;
+use super::submit::{submit, user_of_this_process};
 use super::wait::wait_for_end;
 use crate::backend::{BackendOptions, SchemaSet};
 use crate::job::{BackendName, Document, JobState, StorageName};
@@ -127,7 +127,7 @@ async fn demonstrate(provider: &Provider) -> Result<(), Failure> {
     let mut submitted = Vec::new();
     for demonstration in &demonstrations {
         let backend: BackendName = demonstration.backend.parse()?;
-        let job_id = submit(provider, &backend, &demonstration.job()).await?;
+        let job_id = submit(provider, &backend, &user_of_this_process(), &demonstration.job()).await?;
         submitted.push((demonstration, backend, job_id));
     }
     let bar = ProgressBar::new(submitted.len() as u64);

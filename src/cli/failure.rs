@@ -101,6 +101,7 @@ impl From<StorageError> for Failure {
         let exit = match error.kind() {
             StorageErrorKind::NotFound => Exit::Usage,
             StorageErrorKind::Unavailable | StorageErrorKind::Inactive => Exit::Unavailable,
+            StorageErrorKind::Denied => Exit::Configuration,
             StorageErrorKind::AlreadyExists | StorageErrorKind::TooLarge | StorageErrorKind::Refused => Exit::Failed,
         };
         Self::new(exit, error.to_string())

@@ -14,7 +14,7 @@ use super::plan;
 use super::result::print_result;
 use super::wait::{WaitArguments, watch_to_end};
 use crate::backend::{Backend, BackendOptions};
-use crate::job::{BackendName, Document, JobId, JobState, Status};
+use crate::job::{BackendName, Document, JobId, JobState, Status, UserName};
 use crate::storage::{Provider, StorageErrorKind};
 
 #[derive(Debug, Args)]
@@ -26,6 +26,9 @@ pub(super) struct SubmitArguments {
     job: PathBuf,
     #[command(flatten)]
     waiting: WaitArguments,
+    /// Who submits the job [default: `USER` of the environment]. On Dropbox it becomes part of the id.
+    #[arg(long, value_name = "NAME")]
+    user: Option<UserName>,
     /// Submit the job as it is, without checking it first.
     #[arg(long)]
     no_check: bool,
@@ -34,7 +37,7 @@ pub(super) struct SubmitArguments {
 }
 
 pub(super) async fn run(arguments: SubmitArguments) -> Result<(), Failure> {
-    let SubmitArguments { backend, job, waiting, no_check, storage } = arguments;
+    let SubmitArguments { backend, job, waiting, user, no_check, storage } = arguments;
     let client = Client::open(&storage).await?;
     let text = read_job(&job, client.config.spooler.max_job_bytes())?;
     if no_check {
@@ -42,7 +45,8 @@ pub(super) async fn run(arguments: SubmitArguments) -> Result<(), Failure> {
     } else {
         check(&client, &backend, &text, &job)?;
     }
-    let job_id = submit(&client.provider, &backend, &Document::from_text(text)).await?;
+    let user = user.unwrap_or_else(user_of_this_process);
+    let job_id = submit(&client.provider, &backend, &user, &Document::from_text(text)).await?;
     warn_if_away(&client.provider, &backend).await?;
     if !waiting.wait {
         if storage.json {
@@ -66,11 +70,23 @@ pub(super) async fn run(arguments: SubmitArguments) -> Result<(), Failure> {
 
 /// Puts a job and its first status into the storage. The status comes first, so that a reader who knows the id always
 /// finds one.
-pub(super) async fn submit(provider: &Provider, backend: &BackendName, job: &Document) -> Result<JobId, Failure> {
-    let job_id = provider.create_job_id();
+pub(super) async fn submit(
+    provider: &Provider,
+    backend: &BackendName,
+    user: &UserName,
+    job: &Document,
+) -> Result<JobId, Failure> {
+    let job_id = provider.create_job_id(backend, user)?;
     provider.upload_status(backend, &job_id, &Status::accepted(&job_id)).await?;
     provider.upload_job(backend, &job_id, job).await?;
     Ok(job_id)
+}
+
+/// The name that the environment gives, without what no user name may have in it.
+pub(super) fn user_of_this_process() -> UserName {
+    let mut name = std::env::var("USER").unwrap_or_default();
+    name.retain(|character| character.is_ascii_alphanumeric() || character == '_');
+    name.parse().unwrap_or_else(|_empty| "qspool".parse().expect("six letters are a user name"))
 }
 
 /// Says so where nobody serves the backend: the job is safe, but it waits.

@@ -109,7 +109,21 @@ fn lay(schema: &Value, sources: &Sources) -> Result<Layers, ConfigError> {
     if has_default_storage {
         add_default_directory(&mut layers, &sources.variables);
     }
+    for (name, path) in &sources.credentials {
+        add_credential(&mut layers, name, path);
+    }
     Ok(layers)
+}
+
+/// Lets the secret `name`, as in `storage.lab.mongodb_password`, come from a file, unless it is said already.
+fn add_credential(layers: &mut Layers, name: &str, path: &Path) {
+    let Some((table, secret)) = name.rsplit_once('.') else { return };
+    let steps: Vec<&str> = table.split('.').collect();
+    let is_said = steps.iter().fold(&layers.value, |value, step| &value[*step]).get(secret).is_some();
+    if !is_said {
+        let key = Key::from_iter(steps).join(&format!("{secret}_file"));
+        layers.set_default(&key, path.to_str().into());
+    }
 }
 
 /// The environment variables that set something.

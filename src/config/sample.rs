@@ -22,8 +22,8 @@ const INTRODUCTION: &str = "\
 pub fn sample() -> String {
     let schema = schema();
     let sections = schema::properties(&schema).flat_map(|(name, section)| match schema::shape(section) {
-        Shape::Named(one) => tables(&format!("{name}.{}", chosen_name(section)), section, one),
-        Shape::Table(_) | Shape::Leaf => tables(name, section, section),
+        Shape::Named(one) => tables(name, Some(chosen_name(section)), section, one),
+        Shape::Table(_) | Shape::Leaf => tables(name, None, section, section),
     });
     iter::once(INTRODUCTION.to_owned()).chain(sections).collect::<Vec<_>>().join("\n")
 }
@@ -32,9 +32,11 @@ fn chosen_name(section: &Value) -> &str {
     section["examples"][0].as_str().unwrap_or("name")
 }
 
-/// The tables under `header`, one for each variant that `schema` has; `section` says what they are for.
-fn tables(header: &str, section: &Value, schema: &Value) -> Vec<String> {
-    let table = |about: String, keys: &mut dyn Iterator<Item = (&str, &Value)>| {
+/// The tables of the section `name`, one for each variant that `schema` has, called as the variant is; `section` says
+/// what they are for, and `chosen` is a name that an operator could choose for one.
+fn tables(name: &str, chosen: Option<&str>, section: &Value, schema: &Value) -> Vec<String> {
+    let header = |chosen: Option<&str>| chosen.map_or_else(|| name.to_owned(), |chosen| format!("{name}.{chosen}"));
+    let table = |header: String, about: String, keys: &mut dyn Iterator<Item = (&str, &Value)>| {
         let keys = keys.map(|(name, leaf)| format!("\n{}#{name} = {}\n", comment(leaf), value(leaf)));
         format!("{about}#[{header}]\n{}", keys.collect::<String>())
     };
@@ -43,11 +45,11 @@ fn tables(header: &str, section: &Value, schema: &Value) -> Vec<String> {
         Shape::Table(found) if !found.variants.is_empty() => {
             let one = |variant: &schema::Variant<'_>| {
                 let mut keys = schema::properties(variant.schema).chain(schema::properties(found.common));
-                table(format!("{about}#\n{}", describe(variant.schema)), &mut keys)
+                table(header(variant.name.as_str()), format!("{about}#\n{}", describe(variant.schema)), &mut keys)
             };
             found.variants.iter().map(one).collect()
         }
-        _ => vec![table(about, &mut schema::properties(schema))],
+        _ => vec![table(header(chosen), about, &mut schema::properties(schema))],
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Sources {
     pub variables: BTreeMap<String, String>,
     /// The working directory, absolute: relative paths of the environment start here.
     pub directory: PathBuf,
+    /// The files of `$CREDENTIALS_DIRECTORY` that hold secrets of ours, by name, as in `storage.lab.mongodb_password`.
+    pub credentials: BTreeMap<String, PathBuf>,
 }
 
 /// A configuration file.
@@ -72,8 +74,22 @@ impl Sources {
                 })
                 .transpose()?,
         };
-        Ok(Self { file, variables, directory })
+        let credentials = variables.get(CREDENTIALS).map(|path| credentials(Path::new(path))).unwrap_or_default();
+        Ok(Self { file, variables, directory, credentials })
     }
+}
+
+/// The variable by which systemd tells a service where its credentials lie.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+
+/// The first letters of the name of every credential that is the secret of a storage.
+const OF_STORAGE: &str = "storage.";
+
+/// The credentials of ours in a directory. One that cannot be read has none, which whoever needs one will say.
+fn credentials(directory: &Path) -> BTreeMap<String, PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| name.starts_with(OF_STORAGE)).map(|name| (name.clone(), directory.join(name))).collect()
 }
 
 /// Why a file could not be taken.

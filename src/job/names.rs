@@ -86,10 +86,16 @@ name!(
     StorageName, "storage name", "1 to 64 lower-case letters and digits", 64, lower_case_or_digit, |_| true
 );
 name!(
-    /// The id of a job: `[A-Za-z0-9_-]{1,128}`.
+    /// The id of a job: `[A-Za-z0-9_-]{1,128}`, and dots inside, since on Dropbox the name of a user is part of it.
     ///
     /// Where qspool makes one it is a time-ordered `ObjectId`; peers make random ones.
-    JobId, "job id", "1 to 128 letters, digits, _ and -", 128, id_character, |_| true
+    JobId, "job id", "1 to 128 letters, digits, _, - and, inside, dots", 128,
+    |byte| id_character(byte) || byte == b'.', dots_inside
+);
+name!(
+    /// The name of a user: `[A-Za-z0-9_.]{1,64}`, dots only inside. It becomes part of ids and paths on Dropbox.
+    UserName, "user name", "1 to 64 letters, digits, _ and, inside, dots", 64,
+    |byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.', dots_inside
 );
 name!(
     /// The id of a key, its `kid`: as a job id, with dots inside.
@@ -136,6 +142,17 @@ impl JobId {
     pub fn time_ordered(seconds: u32, nanoseconds: u32, random: u32) -> Self {
         Self(object_id(seconds, nanoseconds, random))
     }
+
+    /// An id that names its user, as jobs on Dropbox have: `time` is `YYYYMMDD_HHMMSS` in UTC, and of `random` the
+    /// lowest 20 bits are taken.
+    pub fn of_user(time: &str, backend: &BackendName, user: &UserName, random: u32) -> Result<Self, NameError> {
+        format!("{time}-{backend}-{user}-{:05x}", random & 0xf_ffff).parse()
+    }
+
+    /// The user that the id names, if it does: the third part between `-`.
+    pub fn user(&self) -> Option<UserName> {
+        self.0.split('-').nth(2)?.parse().ok()
+    }
 }
 
 impl InstanceName {
@@ -160,6 +177,18 @@ mod tests {
         assert!("Fermions".parse::<BackendName>().is_err());
         assert!("v1.2".parse::<KeyId>().is_ok());
         assert!("20240101_120000-fermions-ada-0a1b2".parse::<JobId>().is_ok());
+    }
+
+    #[test]
+    fn an_id_of_dropbox_names_its_user() {
+        let (backend, user) = ("fermions".parse().expect("a name"), "ada.l".parse().expect("a name"));
+        let id = JobId::of_user("20240101_120000", &backend, &user, 0xabc_0a1b2).expect("an id");
+        assert_eq!(id.as_str(), "20240101_120000-fermions-ada.l-0a1b2");
+        assert_eq!(id.user(), Some(user));
+        assert_eq!(JobId::time_ordered(1, 2, 3).user(), None);
+        for name in ["", "..", "a-b", "a/b", "a b", ".a", "ä"] {
+            assert!(name.parse::<UserName>().is_err(), "{name:?} as user name");
+        }
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub enum StorageErrorKind {
     TooLarge,
     /// This request will never succeed: unreadable content, not allowed, a defect of the peer.
     Refused,
+    /// The login information is missing or wrong, or lacks a right. It stays so until somebody mends it, here or there.
+    Denied,
     /// The medium cannot do it now; trying again may help.
     Unavailable,
 }
@@ -62,9 +64,9 @@ impl StorageError {
         self.kind
     }
 
-    /// Whether trying again may help.
+    /// Whether trying again may help: the medium may come back, and a login may be mended.
     pub fn is_temporary(&self) -> bool {
-        self.kind == StorageErrorKind::Unavailable
+        matches!(self.kind, StorageErrorKind::Unavailable | StorageErrorKind::Denied)
     }
 }
 

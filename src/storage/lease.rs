@@ -44,6 +44,26 @@ impl LeaseRecord {
     }
 }
 
+/// A lease as anybody sees it who looks at the storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldLease {
+    /// The lease.
+    pub lease: Lease,
+    /// Who holds it.
+    pub holder: Holder,
+}
+
+/// Who holds a lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holder {
+    /// A spooler that lives, or may live. The text names it for people: an instance, and its host where that is known.
+    Living(String),
+    /// A spooler that has died, and whose jobs nobody has taken over yet.
+    Dead(String),
+    /// Nobody: the job was put back, and its record waits for the next claim.
+    Nobody,
+}
+
 /// The answer to an attempt to claim a queued job.
 #[derive(Debug)]
 pub enum Claim {

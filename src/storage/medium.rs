@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::local::Local;
-use super::{Claim, Lease, MediumOptions, Place, Renewal, StorageError};
-use crate::job::{BackendName, Document, DocumentId, JobId};
+use super::provider::since_1970;
+use super::{Claim, HeldLease, Lease, MediumOptions, Place, Renewal, StorageError};
+use crate::job::{BackendName, Document, DocumentId, JobId, NameError, StorageName, UserName};
 
 /// A medium that keeps documents at places.
 ///
@@ -61,8 +63,44 @@ pub trait Storage: Send + Sync {
     /// Marks a running job for cancellation. False if no spooler of ours holds it.
     async fn request_cancel(&self, backend: &BackendName, job_id: &JobId) -> Result<bool, StorageError>;
 
-    /// Begins to watch the queue of a backend.
+    /// Begins to watch the queue of a backend. A medium that cannot do it, now or ever, fails; then the queue is polled.
     async fn watch(&self, backend: &BackendName) -> Result<Changes, StorageError>;
+
+    /// A new id for a job of `user`. It sorts by time.
+    fn new_job_id(&self, backend: &BackendName, user: &UserName) -> Result<JobId, NameError> {
+        let _ = (backend, user);
+        let (seconds, nanoseconds) = since_1970(Timestamp::now());
+        Ok(JobId::time_ordered(seconds, nanoseconds, rand::random()))
+    }
+
+    /// The backends of which the storage holds anything, by name: a configuration, jobs, statuses or results.
+    async fn backends(&self) -> Result<Vec<BackendName>, StorageError>;
+
+    /// The ids at a place whose documents have lain there, as they are, since `time` or longer. A medium that keeps no
+    /// times counts from when it was first asked, by whichever process.
+    async fn unchanged_since(&self, place: Place<'_>, time: Timestamp) -> Result<Vec<DocumentId>, StorageError>;
+
+    /// All leases, and the records of jobs that were put back, in no order.
+    async fn leases(&self) -> Result<Vec<HeldLease>, StorageError>;
+
+    /// Takes the lease of a running job that has none: one that a peer has claimed and left. `None` if the job is not
+    /// running, or has a lease. Of all that try one wins.
+    async fn adopt_unleased(&self, backend: &BackendName, job_id: &JobId) -> Result<Option<Lease>, StorageError>;
+
+    /// What lies in the storage and is neither a document nor needed: halves of writes, and what dead spoolers left
+    /// beside their leases. Whatever may still be in use is left out. With `remove` it is removed.
+    async fn leftovers(&self, remove: bool) -> Result<Vec<Leftover>, StorageError>;
+}
+
+/// Something in a storage that nobody needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    /// Where it lies, for people.
+    pub path: String,
+    /// What it is, in words.
+    pub what: &'static str,
+    /// Whether it was removed, or would be.
+    pub removable: bool,
 }
 
 /// Tells that a queue may have changed. Changes between two waits are not missed.
@@ -93,9 +131,25 @@ pub struct StorageContext {
     pub max_job_bytes: u64,
 }
 
-/// Opens the medium that the options name.
-pub async fn open(options: &MediumOptions, context: StorageContext) -> Result<Arc<dyn Storage>, StorageError> {
+/// Opens the medium that the options of the storage `name` describe, and makes sure that it answers.
+///
+/// # Errors
+///
+/// `Unavailable` where it does not answer, `Denied` where the login is refused or incomplete; the message names the key.
+pub async fn open(
+    name: &StorageName,
+    options: &MediumOptions,
+    context: StorageContext,
+) -> Result<Arc<dyn Storage>, StorageError> {
     match options {
         MediumOptions::Local(options) => Ok(Arc::new(Local::open(options, context).await?)),
+        #[cfg(feature = "storage-mongodb")]
+        MediumOptions::Mongodb(_) => {
+            Err(StorageError::new(super::StorageErrorKind::Refused, format!("{name}: MongoDB is not built yet")))
+        }
+        #[cfg(feature = "storage-dropbox")]
+        MediumOptions::Dropbox(_) => {
+            Err(StorageError::new(super::StorageErrorKind::Refused, format!("{name}: Dropbox is not built yet")))
+        }
     }
 }

@@ -1,16 +1,28 @@
 //! Where jobs lie: one trait over typed places, one folder per medium, and the provider that is written once for all.
 
+#[cfg(feature = "storage-dropbox")]
+pub mod dropbox;
 mod error;
 mod lease;
 pub mod local;
 mod medium;
+#[cfg(feature = "storage-mongodb")]
+pub mod mongodb;
 mod options;
 mod place;
 mod provider;
+mod secret;
+#[cfg(any(feature = "storage-dropbox", feature = "storage-mongodb"))]
+mod tls;
 
 pub use error::{StorageError, StorageErrorKind};
-pub use lease::{Claim, Lease, LeaseRecord, Renewal};
-pub use medium::{Changes, Storage, StorageContext, open};
+pub use lease::{Claim, HeldLease, Holder, Lease, LeaseRecord, Renewal};
+pub use medium::{Changes, Leftover, Storage, StorageContext, open};
+#[cfg(feature = "storage-dropbox")]
+pub use options::DropboxOptions;
+#[cfg(feature = "storage-mongodb")]
+pub use options::MongodbOptions;
 pub use options::{LocalOptions, MediumOptions, StorageOptions};
 pub use place::Place;
 pub use provider::{NextJob, Provider, QueueView};
+pub use secret::Secret;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{Claim, Lease, Place, Storage, StorageContext, StorageError, StorageErrorKind, StorageOptions, open};
 use crate::job::{
-    BackendConfig, BackendName, BackendStatus, ClientConfig, Document, DocumentId, JobId, Status, StorageName,
+    BackendConfig, BackendName, BackendStatus, ClientConfig, Document, DocumentId, JobId, Status, StorageName, UserName,
 };
 
 /// A storage under its name, with the operations of the contract.
@@ -76,7 +76,7 @@ impl Provider {
         context: StorageContext,
     ) -> Result<Self, StorageError> {
         let StorageOptions { medium, active, owner, description } = options;
-        let storage = open(medium, context).await?;
+        let storage = open(&name, medium, context).await?;
         Ok(Self { owner: owner.clone(), description: description.clone(), ..Self::new(name, *active, storage) })
     }
 
@@ -113,17 +113,20 @@ impl Provider {
     /// Writes, reads and deletes a document where no peer looks for work.
     pub async fn probe(&self) -> Result<(), StorageError> {
         let storage = self.storage()?;
-        let id = (&self.create_job_id()).into();
+        let (seconds, nanoseconds) = since_1970(Timestamp::now());
+        let id = (&JobId::time_ordered(seconds, nanoseconds, rand::random())).into();
         storage.upload(Place::Deleted, &id, &Document::from_text("{}")).await?;
         let read = storage.get(Place::Deleted, &id).await.map(|_| ());
         storage.delete(Place::Deleted, &id).await?;
         read
     }
 
-    /// A new id for a job. It sorts by time.
-    pub fn create_job_id(&self) -> JobId {
-        let (seconds, nanoseconds) = since_1970(Timestamp::now());
-        JobId::time_ordered(seconds, nanoseconds, rand::random())
+    /// A new id for a job of `user`. It sorts by time.
+    pub fn create_job_id(&self, backend: &BackendName, user: &UserName) -> Result<JobId, StorageError> {
+        self.storage()?.new_job_id(backend, user).map_err(|error| {
+            let what = format!("the storage {} cannot name a job of {backend} for {user}", self.name);
+            StorageError::new(StorageErrorKind::Refused, what).caused_by(error)
+        })
     }
 
     /// Stores the first configuration of a backend.

@@ -3,12 +3,13 @@
 
 pub(crate) mod daemon;
 
+use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use qspool::backend::{Backend, BackendOptions, SchemaSet};
-use qspool::job::{BackendName, JobId};
+use qspool::job::{BackendName, Document, JobId};
 use qspool::spooler::{Plan, ServedBackend, Source, SpoolerOptions};
 use qspool::storage::{MediumOptions, Provider, Storage, StorageContext, StorageOptions, open};
 
@@ -24,8 +25,13 @@ pub(crate) fn job_id(number: u32) -> JobId {
 
 /// A storage in a fresh place that goes away with this value.
 pub(crate) struct TempStorage {
-    directory: tempfile::TempDir,
+    /// What the storage lies in: a directory, or a server.
+    _place: Box<dyn Any + Send + Sync>,
     options: MediumOptions,
+    lease: Duration,
+    /// How long it takes until the jobs of a dead spooler can be taken over.
+    expiry: Duration,
+    keeps_bytes: bool,
 }
 
 impl TempStorage {
@@ -34,13 +40,31 @@ impl TempStorage {
     pub(crate) async fn local() -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let StorageOptions { medium, .. } = StorageOptions::local(directory.path().to_owned());
-        Self { directory, options: medium }
+        // The kernel tells at once when a spooler has died.
+        let (lease, expiry) = (Duration::from_secs(60), Duration::ZERO);
+        Self { _place: Box::new(directory), options: medium, lease, expiry, keeps_bytes: true }
+    }
+
+    /// How to reach it.
+    pub(crate) fn options(&self) -> &MediumOptions {
+        &self.options
+    }
+
+    /// How long it takes until the jobs of a dead spooler can be taken over.
+    pub(crate) fn expiry(&self) -> Duration {
+        self.expiry
+    }
+
+    /// Whether `found` is what was stored as `text`: byte for byte, or by its values on a medium that keeps those.
+    pub(crate) fn is_same(&self, found: &Document, text: &str) -> bool {
+        let value = |text: &[u8]| serde_json::from_slice::<serde_json::Value>(text).expect("JSON");
+        found.text() == text.as_bytes() || (!self.keeps_bytes && value(found.text()) == value(text.as_bytes()))
     }
 
     /// Opens it once more, as another spooler would.
     pub(crate) async fn open(&self) -> Arc<dyn Storage> {
-        let context = StorageContext { lease: Duration::from_secs(60), max_job_bytes: 1 << 20 };
-        open(&self.options, context).await.expect("the storage opens")
+        let context = StorageContext { lease: self.lease, max_job_bytes: 1 << 20 };
+        open(&"test".parse().expect("a name"), &self.options, context).await.expect("the storage opens")
     }
 
     /// The same as a provider.
@@ -48,9 +72,10 @@ impl TempStorage {
         Provider::new("test".parse().expect("a name"), true, self.open().await)
     }
 
-    /// Where it lies.
+    /// The directory of local files in which it lies.
     pub(crate) fn path(&self) -> &Path {
-        self.directory.path()
+        let MediumOptions::Local(options) = &self.options else { panic!("it does not lie in files") };
+        &options.base_path
     }
 
     /// Ends a spooler's hold on the storage without letting it say goodbye.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use cap_std::fs::Dir;
+use jiff::Timestamp;
 use rustix::io::Errno;
 use serde::de::IgnoredAny;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -19,7 +20,9 @@ use super::leases;
 use super::watch::QueueWatch;
 use crate::job::{BackendName, Document, DocumentId, JobId};
 use crate::storage::options::LocalOptions;
-use crate::storage::{Changes, Claim, Lease, Place, Renewal, Storage, StorageContext, StorageError, StorageErrorKind};
+use crate::storage::{
+    Changes, Claim, HeldLease, Lease, Leftover, Place, Renewal, Storage, StorageContext, StorageError, StorageErrorKind,
+};
 
 /// How long an unreadable file in a queue is given to become readable: some peers write in place.
 const SETTLING: Duration = Duration::from_secs(2);
@@ -330,5 +333,25 @@ impl Storage for Local {
             disk.queues.add(&of, &disk.base.join(queue)).map_err(io::Error::other)
         };
         self.run(|| format!("cannot watch the queue of {backend}"), action).await
+    }
+
+    async fn backends(&self) -> Result<Vec<BackendName>, StorageError> {
+        Err(StorageError::new(StorageErrorKind::Refused, "not built yet"))
+    }
+
+    async fn unchanged_since(&self, place: Place<'_>, _time: Timestamp) -> Result<Vec<DocumentId>, StorageError> {
+        Err(StorageError::new(StorageErrorKind::Refused, format!("not built yet: {place}")))
+    }
+
+    async fn leases(&self) -> Result<Vec<HeldLease>, StorageError> {
+        Err(StorageError::new(StorageErrorKind::Refused, "not built yet"))
+    }
+
+    async fn adopt_unleased(&self, _backend: &BackendName, job_id: &JobId) -> Result<Option<Lease>, StorageError> {
+        Err(StorageError::new(StorageErrorKind::Refused, format!("not built yet: {job_id}")))
+    }
+
+    async fn leftovers(&self, _remove: bool) -> Result<Vec<Leftover>, StorageError> {
+        Err(StorageError::new(StorageErrorKind::Refused, "not built yet"))
     }
 }
