@@ -149,7 +149,10 @@ fn a_storage_must_say_what_and_where_it_is() {
         &[
             "etc/qspool.toml:2: storage.lab.type is \"tape\"; allowed: \"local\", \"mongodb\", \"dropbox\"",
             "etc/qspool.toml:3: unknown key \"storage.lab.reel\"",
-            "hint: allowed here: \"type\", \"base_path\", \"active\", \"owner\", \"description\"",
+            "hint: allowed here: \"type\", \"base_path\", \"mongodb_username\", \"mongodb_password\", \
+             \"mongodb_password_file\", \"mongodb_database_url\", \"mongodb_database_url_file\", \"ca_file\", \
+             \"timeout_s\", \"app_key\", \"app_secret\", \"app_secret_file\", \"refresh_token\", \
+             \"refresh_token_file\", \"endpoint\", \"active\", \"owner\", \"description\"",
         ],
     );
     check("\n[storage.lab]\ntype = 'local'", &[], &["etc/qspool.toml:2: storage.lab has no key \"base_path\""]);
