@@ -37,7 +37,7 @@ impl Answer {
 
     /// An outcome that the route's specification names, by its tags from the outermost on.
     pub(super) fn endpoint_error(tags: &[&str]) -> Self {
-        Self::summed_up(409, tags, nested(tags))
+        Self::summed_up(409, tags, &nested(tags))
     }
 
     /// The same for an upload, whose first member is a struct.
@@ -48,7 +48,7 @@ impl Answer {
             }
             _ => nested(tags),
         };
-        Self::summed_up(409, tags, error)
+        Self::summed_up(409, tags, &error)
     }
 
     /// The token is not good for this call.
@@ -57,10 +57,10 @@ impl Answer {
         if let (Value::Object(error), Value::Object(more)) = (&mut error, more) {
             error.extend(more);
         }
-        Self::summed_up(401, &[tag], error)
+        Self::summed_up(401, &[tag], &error)
     }
 
-    fn summed_up(status: u16, tags: &[&str], error: Value) -> Self {
+    fn summed_up(status: u16, tags: &[&str], error: &Value) -> Self {
         let dots = ".".repeat(rand::random_range(0..=3));
         let summary = format!("{}/{dots}", tags.join("/"));
         Self::json(status, &json!({ "error_summary": summary, "error": error }))
@@ -75,7 +75,7 @@ impl Answer {
             if let Some(seconds) = seconds {
                 error["retry_after"] = seconds.into();
             }
-            Self::summed_up(429, &[reason], error)
+            Self::summed_up(429, &[reason], &error)
         };
         answer.headers.extend(seconds.map(|seconds| ("retry-after", seconds.to_string())));
         answer
@@ -118,7 +118,7 @@ pub(super) fn ascii(value: &Value) -> String {
             text.push(character);
         } else {
             for unit in character.encode_utf16(&mut [0; 2]) {
-                text.push_str(&format!("\\u{unit:04x}"));
+                text.extend(["\\u".to_owned(), format!("{unit:04x}")]);
             }
         }
     }

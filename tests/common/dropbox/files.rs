@@ -126,7 +126,12 @@ pub(crate) fn content_hash(content: &[u8]) -> String {
     for block in content.chunks(4 << 20) {
         outer.update(Sha256::digest(block));
     }
-    outer.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&outer.finalize())
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xF]);
+    digits.map(|digit| char::from_digit(digit.into(), 16).expect("four bits")).collect()
 }
 
 pub(super) fn time_text(seconds: i64) -> String {

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::files::{Files, Node, Tags, deleted_metadata, is_within, parent};
+use super::files::{Files, Node, Tags, deleted_metadata, hex, is_within, parent};
 
 /// Where a reader is. It travels as an opaque text.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -47,7 +47,7 @@ pub(crate) struct Paging {
 impl Cursor {
     pub(super) fn to_text(&self) -> String {
         let text = serde_json::to_vec(self).expect("it serialises");
-        format!("AAE{}", text.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+        format!("AAE{}", hex(&text))
     }
 
     pub(super) fn from_text(text: &str) -> Option<Self> {

@@ -278,9 +278,8 @@ async fn call(shared: &Shared, route: &Route, parts: &Parts, body: &[u8], token:
     if !route.writes {
         return shared.state().call(route, arguments, body, &conditions);
     }
-    let _writer = match Writer::enter(shared) {
-        Some(writer) => writer,
-        None => return Ok(Answer::too_many("too_many_write_operations", None, false)),
+    let Some(_writer) = Writer::enter(shared) else {
+        return Ok(Answer::too_many("too_many_write_operations", None, false));
     };
     let turn = shared.turns.lock().await;
     let write_time = shared.state().write_time;
