@@ -33,6 +33,9 @@ const FORGETTING: Duration = Duration::from_secs(60);
 /// How often to look for spoolers that died. It costs one directory listing.
 const ORPHAN_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The clock that gives files their times ticks at least this often.
+const ARRIVAL_RESOLUTION: Duration = Duration::from_millis(12);
+
 /// A storage of local files.
 pub struct Local {
     disk: Arc<Disk>,
@@ -266,6 +269,10 @@ impl Storage for Local {
         let mut entries = self.run(|| format!("cannot list {place}"), move |disk| disk.tree.list(&path)).await?;
         entries.sort_by(|a, b| (a.modified, &a.name).cmp(&(b.modified, &b.name)));
         Ok(entries.iter().filter_map(|entry| entry.name.strip_suffix(".json")?.parse().ok()).collect())
+    }
+
+    fn arrival_resolution(&self) -> Duration {
+        ARRIVAL_RESOLUTION
     }
 
     async fn claim(&self, backend: &BackendName, job_id: &JobId) -> Result<Claim, StorageError> {
