@@ -34,7 +34,7 @@ impl<'a> Inventory<'a> {
     }
 
     /// The ids at a place.
-    pub(super) fn ids(&self, place: Place<'_>) -> &[DocumentId] {
+    pub(super) fn ids<'b>(&'b self, place: Place<'b>) -> &'b [DocumentId] {
         self.0.get(&place).map_or(&[], Vec::as_slice)
     }
 

@@ -44,7 +44,7 @@ pub async fn copy_storage(
 ) -> Result<CopyReport, CopyRefusal> {
     refusal::same_place(from, to).await?;
     let leases = refusal::leases(from, options.force).await?;
-    let held_at_target = held(&refusal::leases(to, options.force).await?).into_keys().cloned().collect();
+    let held_at_target = held(&refusal::leases(to, options.force).await?).into_keys().map(String::from).collect();
     let at_source = |error| CopyRefusal::Storage(from.name().clone(), error);
     let at_target = |error| CopyRefusal::Storage(to.name().clone(), error);
     let (source, target) = (from.storage().map_err(at_source)?, to.storage().map_err(at_target)?);
@@ -72,11 +72,13 @@ pub async fn copy_storage(
 
 /// The ids of the jobs that living spoolers hold, with the holders.
 fn held(leases: &[HeldLease]) -> HashMap<&str, &str> {
-    let living = |held: &'_ HeldLease| match &held.holder {
-        Holder::Living(holder) => Some((held.lease.job_id.as_str(), holder.as_str())),
-        Holder::Dead(_) | Holder::Nobody => None,
-    };
-    leases.iter().filter_map(living).collect()
+    let mut held = HashMap::new();
+    for HeldLease { lease, holder } in leases {
+        if let Holder::Living(holder) = holder {
+            held.insert(lease.job_id.as_str(), holder.as_str());
+        }
+    }
+    held
 }
 
 /// One document and its way.
@@ -215,12 +217,11 @@ impl<'a> Transfer<'a> {
         for (item, what) in &plan.left {
             self.record(*item, Ok(Outcome::Failed(what.clone())));
         }
-        let goes_on = |_: &_| ready(!self.halt.is_cancelled());
         for documents in &plan.documents {
-            let copies = stream::iter(documents.iter().copied()).take_while(goes_on);
-            copies.for_each_concurrent(IN_FLIGHT, |item| self.copy(item)).await;
+            let copies = stream::iter(documents).take_while(|_| ready(!self.halt.is_cancelled()));
+            copies.for_each_concurrent(IN_FLIGHT, |item| self.copy(*item)).await;
         }
-        let queues = stream::iter(&plan.queues).take_while(goes_on);
+        let queues = stream::iter(&plan.queues);
         queues.for_each_concurrent(IN_FLIGHT, |queue| self.copy_queue(queue)).await;
     }
 
@@ -414,7 +415,7 @@ impl<'a> Transfer<'a> {
         loop {
             match operation().await {
                 Err(error) if error.kind() == StorageErrorKind::Unavailable && Instant::now() < deadline => {
-                    if !backoff.wait(&self.halt).await {
+                    if !backoff.wait_after(&error, &self.halt).await {
                         return Err(error);
                     }
                 }
