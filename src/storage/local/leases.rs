@@ -86,7 +86,7 @@ impl Instance {
         if !self.take(tree, &queue, &own, job_id)? {
             return Ok(None);
         }
-        self.lease_taken(tree, &own, backend, job_id).map(Some).inspect_err(|_| {
+        hold(tree, &own, backend, job_id).map(Some).inspect_err(|_| {
             // A full disk, or a job of that id is running: the job goes back where it was, at the latest when this
             // instance looks after what it has in transit.
             if let Err(stuck) = return_transit(tree, &own, backend, job_id, None) {
@@ -127,7 +127,7 @@ impl Instance {
                 return other.map(|_| None);
             }
         }
-        self.lease_taken(tree, &own, backend, job_id).map(Some).inspect_err(|_| {
+        hold(tree, &own, backend, job_id).map(Some).inspect_err(|_| {
             // Without a job beside it a lease would claim what lies in running.
             if remove_if_there(&own, &lease_file(job_id)).is_ok() {
                 go_back();
@@ -141,22 +141,6 @@ impl Instance {
             Err(error) if error.kind() == ErrorKind::NotFound && self.is_in(tree) => Ok(false),
             result => result.map(|()| true),
         }
-    }
-
-    /// Makes the lease of a job in our folder, and lets the job go on to running.
-    fn lease_taken(&self, tree: &Tree, own: &Dir, backend: &BackendName, job_id: &JobId) -> io::Result<Lease> {
-        let running = tree.dir_or_new(&Place::Running.to_string())?;
-        let leases = tree.dir(LEASES)?;
-        let kept = read_record(&leases, &record_file(job_id));
-        let had_record = kept.is_some();
-        new_lease(own, job_id, kept.as_ref())?;
-        let record = kept.unwrap_or_else(|| LeaseRecord::new(Timestamp::now()));
-        rename_new(own, &job_file(job_id), &running, &document_file(job_id))?;
-        if had_record && let Err(error) = remove_if_there(&leases, &record_file(job_id)) {
-            // The job is ours all the same, and an old record does no harm.
-            tracing::debug!(%job_id, %error, "the record of an earlier claim could not be removed");
-        }
-        Ok(Lease { backend: backend.clone(), job_id: job_id.clone(), record })
     }
 
     /// Whether the lease is held, and if so whether the job shall be cancelled. Stores a changed record.
@@ -261,6 +245,22 @@ impl Instance {
         }
         Ok(Some(lease))
     }
+}
+
+/// Makes the lease of a job in our folder, and lets the job go on to running.
+fn hold(tree: &Tree, own: &Dir, backend: &BackendName, job_id: &JobId) -> io::Result<Lease> {
+    let running = tree.dir_or_new(&Place::Running.to_string())?;
+    let leases = tree.dir(LEASES)?;
+    let kept = read_record(&leases, &record_file(job_id));
+    let had_record = kept.is_some();
+    new_lease(own, job_id, kept.as_ref())?;
+    let record = kept.unwrap_or_else(|| LeaseRecord::new(Timestamp::now()));
+    rename_new(own, &job_file(job_id), &running, &document_file(job_id))?;
+    if had_record && let Err(error) = remove_if_there(&leases, &record_file(job_id)) {
+        // The job is ours all the same, and an old record does no harm.
+        tracing::debug!(%job_id, %error, "the record of an earlier claim could not be removed");
+    }
+    Ok(Lease { backend: backend.clone(), job_id: job_id.clone(), record })
 }
 
 /// Removes what is left of a dead instance that has no leases any more.

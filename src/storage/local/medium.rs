@@ -33,6 +33,9 @@ const FORGETTING: Duration = Duration::from_secs(60);
 /// How often to look for spoolers that died. It costs one directory listing.
 const ORPHAN_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The clock that gives files their times ticks at least this often.
+const ARRIVAL_RESOLUTION: Duration = Duration::from_millis(12);
+
 /// A storage of local files.
 pub struct Local {
     disk: Arc<Disk>,
@@ -276,6 +279,10 @@ impl Storage for Local {
 
     async fn list(&self, place: Place<'_>) -> Result<Vec<DocumentId>, StorageError> {
         Ok(self.entries(place).await?.iter().filter_map(document_id).collect())
+    }
+
+    fn arrival_resolution(&self) -> Duration {
+        ARRIVAL_RESOLUTION
     }
 
     async fn claim(&self, backend: &BackendName, job_id: &JobId) -> Result<Claim, StorageError> {
