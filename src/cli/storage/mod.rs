@@ -1,6 +1,7 @@
 //! `qspool storage`: what concerns whole storages, and not single jobs.
 
 mod check;
+mod copy;
 mod command;
 mod list;
 
