@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use common::mortal::{Death, Mortal};
+use common::fated::{Death, Fated, Mortal};
 use common::{TempStorage, backend, eventually, job_id, package_file};
 use qspool::job::{BackendConfig, BackendName, Document, DocumentId, JobId, Status};
 use qspool::spooler::{CopyEnd, CopyOptions, CopyRefusal, CopyReport, copy_storage};
@@ -240,7 +240,7 @@ async fn a_second_copy_writes_nothing(from: TempStorage, to: TempStorage) {
 async fn mortal(to: &TempStorage, dies_at: usize, answers: Death) -> (Provider, Arc<AtomicUsize>) {
     let operations = Arc::new(AtomicUsize::new(0));
     let storage = to.open().await;
-    let mortal = Mortal { storage, operations: Arc::clone(&operations), dies_at, answers, loses_leases: false };
+    let mortal = Fated { storage, fate: Mortal { operations: Arc::clone(&operations), dies_at, answers } };
     (Provider::new("mortal".parse().expect("a name"), true, Arc::new(mortal)), operations)
 }
 
