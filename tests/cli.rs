@@ -65,6 +65,11 @@ fn a_storage_is_copied_and_what_stands_in_the_way_is_told() {
 }
 
 #[test]
+fn all_storages_are_looked_at_and_one_that_is_away_hinders_none() {
+    check_cli("storages");
+}
+
+#[test]
 fn the_examples_of_the_readme_hold() {
     check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"), Streams::Merged);
 }

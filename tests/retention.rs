@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::mortal::{Death, Mortal};
+use common::fated::{Death, Fated, Mortal};
 use common::{TempStorage, backend, job_id};
 use jiff::Timestamp;
 use qspool::job::{BackendName, Document, JobId, Status};
@@ -256,7 +256,7 @@ async fn a_sweep_cut_at_any_operation_is_ended_by_the_next() {
     let mortal = async |temp: &TempStorage, dies_at: usize, answers: Death| {
         let operations = Arc::new(AtomicUsize::new(0));
         let storage = temp.open().await;
-        Mortal { storage, operations, dies_at, answers, loses_leases: false }
+        Fated { storage, fate: Mortal { operations, dies_at, answers } }
     };
     let healthy = prepared().await;
     let mut storages = Vec::new();
@@ -269,7 +269,7 @@ async fn a_sweep_cut_at_any_operation_is_ended_by_the_next() {
     let between = now_and_later(&*healthy.open().await).await;
     let counted = mortal(&healthy, usize::MAX, Death::Before).await;
     sweep_all(&counted, between).await;
-    let operations = counted.operations.load(Ordering::SeqCst);
+    let operations = counted.fate.operations.load(Ordering::SeqCst);
     assert!((15..40).contains(&operations), "{operations} operations");
     for (temp, dies_at, answers) in storages {
         let case = format!("death at operation {dies_at}, {answers:?}");

@@ -79,11 +79,7 @@ pub struct Swept {
 /// # Errors
 ///
 /// The storage does not take part any more. What was removed until then is gone, and nothing else.
-pub async fn sweep(
-    storage: &dyn Storage,
-    before: Timestamp,
-    stop: &CancellationToken,
-) -> Result<Swept, StorageError> {
+pub async fn sweep(storage: &dyn Storage, before: Timestamp, stop: &CancellationToken) -> Result<Swept, StorageError> {
     let mut sweep = Sweep {
         storage,
         before,

@@ -115,8 +115,7 @@ fn print(report: &CopyReport) -> Result<(), Failure> {
         output::note(format!("the storage {} is empty", report.from));
         return Ok(());
     }
-    let header =
-        ["PLACE", "AT SOURCE", "AT TARGET", "COPIED", "REPLACED", "THERE ALREADY", "FURTHER ON", "FAILED"];
+    let header = ["PLACE", "AT SOURCE", "AT TARGET", "COPIED", "REPLACED", "THERE ALREADY", "FURTHER ON", "FAILED"];
     let mut rows = vec![header.map(String::from).to_vec()];
     rows.extend(report.places.iter().map(row));
     print_table(&rows)?;
@@ -146,7 +145,9 @@ fn verdict(report: CopyReport) -> Result<(), Failure> {
         CopyEnd::Interrupted => Err(interrupted()),
         CopyEnd::OutOfReach(storage, error) => {
             let (exit, what) = match error.kind() {
-                StorageErrorKind::Denied => (Exit::Configuration, format!("the login at the storage {storage} is refused")),
+                StorageErrorKind::Denied => {
+                    (Exit::Configuration, format!("the login at the storage {storage} is refused"))
+                }
                 _ => (Exit::Unavailable, format!("the storage {storage} is out of reach")),
             };
             Err(Failure::new(exit, what).because(error).hint("the same command goes on where it ended"))

@@ -1,8 +1,8 @@
 //! `qspool storage`: what concerns whole storages, and not single jobs.
 
 mod check;
-mod copy;
 mod command;
+mod copy;
 mod list;
 
 pub(super) use check::Look;
