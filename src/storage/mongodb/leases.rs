@@ -206,7 +206,8 @@ impl Leases {
                 return Err(StorageError::already_exists(&Place::Running, &id));
             }
             // An earlier attempt got that far.
-            return self.end_claim(backend, job_id, &key).await;
+            let Some(lease) = self.extend(&key, doc! {}).await? else { return Ok(Attempt::OnItsWay) };
+            return self.end_claim(lease.into_lease(), &key).await;
         }
         let Some(job) = queued else { return Ok(Attempt::Gone) };
         let had_begun = !self.known().begun.insert(job_id.clone());
@@ -217,7 +218,10 @@ impl Leases {
             return Ok(Attempt::OnItsWay);
         }
         match self.take(backend, job_id, &key).await? {
-            Some(_) => self.end_claim(backend, job_id, &key).await,
+            Some(record) => {
+                let lease = Lease { backend: backend.clone(), job_id: job_id.clone(), record };
+                self.end_claim(lease, &key).await
+            }
             None => {
                 self.known().begun.remove(job_id);
                 Ok(Attempt::OnItsWay)
@@ -231,11 +235,10 @@ impl Leases {
         }
     }
 
-    /// The rest of a claim, once the lease is ours.
-    async fn end_claim(&self, backend: &BackendName, job_id: &JobId, key: &Bson) -> Result<Attempt, StorageError> {
-        let server = &self.server;
+    /// The rest of a claim, once the lease is ours and has just been extended.
+    async fn end_claim(&self, lease: Lease, key: &Bson) -> Result<Attempt, StorageError> {
+        let (server, backend) = (&self.server, &lease.backend);
         let (queue, running) = (Target::of(Place::Queued(backend)), Target::of(Place::Running));
-        let Some(lease) = self.extend(key, doc! {}).await? else { return Ok(Attempt::OnItsWay) };
         if !server.exists(&running, doc! { "_id": key }).await? {
             if server.exists(&queue, doc! { "_id": key }).await? {
                 // Putting back was cut after the job had left running.
@@ -253,8 +256,7 @@ impl Leases {
             self.remove(key).await?;
             return Ok(Attempt::Gone);
         }
-        let record = lease.record();
-        Ok(Attempt::Won(Lease { backend: backend.clone(), job_id: job_id.clone(), record }))
+        Ok(Attempt::Won(lease))
     }
 
     async fn has_ended(&self, backend: &BackendName, key: &Bson) -> Result<bool, StorageError> {
