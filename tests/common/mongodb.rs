@@ -1,4 +1,4 @@
-//! MongoDB servers for tests: `SecantusDB`, which speaks the protocol over a store of its own, from PyPI.
+//! MongoDB servers for tests: SecantusDB, which speaks the protocol over a store of its own, from PyPI.
 //!
 //! `QSPOOL_TEST_MONGODB_DAEMON` names another daemon that takes the same flags. `QSPOOL_TEST_MONGODB_URI` is the address
 //! of a server that runs already, whose databases `jobs`, `status`, `results` and `backends` are dropped again and again;
@@ -26,6 +26,7 @@ const URI: &str = "QSPOOL_TEST_MONGODB_URI";
 /// The user that qspool logs in as; the password has everything that means something in a URL.
 pub(crate) const USER: &str = "qspool";
 pub(crate) const PASSWORD: &str = "p@ss/w:rd?#%41";
+const PASSWORD_IN_URL: &str = "p%40ss%2Fw%3Ard%3F%23%2541";
 
 /// A user that may write nothing, with the same password.
 pub(crate) const READER: &str = "reader";
@@ -76,7 +77,8 @@ impl Server {
     /// Starts a server with an empty store, open to everybody on this machine.
     pub(crate) fn start(flags: &[&str]) -> Self {
         let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let folder = tempfile::Builder::new().prefix("mongodb-").tempdir_in(parent).expect("the build folder takes files");
+        let folder =
+            tempfile::Builder::new().prefix("mongodb-").tempdir_in(parent).expect("the build folder takes files");
         let folder = folder.keep();
         let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
         let mut supervisor = Command::new(interpreter())
@@ -100,8 +102,7 @@ impl Server {
         // The first user can only be made while the server is open to everybody.
         let mut server = blocking(|| Self::start(&[])).await;
         let admin = Client::with_uri_str(server.url()).await.expect("a client").database("admin");
-        let users =
-            [(ROOT, "root"), (USER, "readWriteAnyDatabase"), (READER, "readAnyDatabase")];
+        let users = [(ROOT, "root"), (USER, "readWriteAnyDatabase"), (READER, "readAnyDatabase")];
         for (user, role) in users {
             let roles = vec![doc! { "role": role, "db": "admin" }];
             let made = admin.run_command(doc! { "createUser": user, "pwd": PASSWORD, "roles": roles }).await;
@@ -120,7 +121,8 @@ impl Server {
     pub(crate) fn run(&mut self, flags: &[&str]) {
         let daemon =
             std::env::var_os(DAEMON).map_or_else(|| interpreter().with_file_name("secantusd-py"), PathBuf::from);
-        let mut command = vec![daemon.to_str().expect("a path in UTF-8"), "--host", "127.0.0.1", "--log-level", "ERROR"];
+        let mut command =
+            vec![daemon.to_str().expect("a path in UTF-8"), "--host", "127.0.0.1", "--log-level", "ERROR"];
         let port = self.port.to_string();
         command.extend(["--port", &port, "--sync-on-commit", "--enable-test-commands", "--storage-path"]);
         command.push(self.folder.to_str().expect("a path in UTF-8"));
@@ -207,8 +209,7 @@ impl Lent {
 
 /// The address of a server that asks for a log-in, with the user that may do everything.
 pub(crate) fn root_url(server: &Server) -> String {
-    let password: String = PASSWORD.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    server.url().replace("mongodb://", &format!("mongodb://{ROOT}:{password}@"))
+    server.url().replace("mongodb://", &format!("mongodb://{ROOT}:{PASSWORD_IN_URL}@"))
 }
 
 impl Drop for Lent {

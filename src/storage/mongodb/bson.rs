@@ -206,7 +206,8 @@ fn holds_long_integer(text: &[u8]) -> bool {
             },
             b'0'..=b'9' => {
                 let (mut digits, mut is_whole) = (1, true);
-                while let Some(next) = rest.next_if(|next| matches!(next, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'))
+                while let Some(next) =
+                    rest.next_if(|next| matches!(next, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'))
                 {
                     digits += usize::from(next.is_ascii_digit());
                     is_whole &= next.is_ascii_digit();
@@ -331,7 +332,7 @@ mod tests {
             "h": [1, {"i": "\u0000é"}]}"#;
         let found = to_bson(&id(), text.as_bytes(), false).expect("it can be stored");
         let expected = doc! {"_id": "a", "a": 1_i32, "b": 2_147_483_648_i64, "c": 1.0, "d": i64::MIN, "e": 1e20,
-            "f": true, "g": null, "h": [1_i32, {"i": "\0é"}]};
+        "f": true, "g": null, "h": [1_i32, {"i": "\0é"}]};
         assert_eq!(mongodb::bson::Document::try_from(&*found).expect("sound BSON"), expected);
     }
 
@@ -353,8 +354,8 @@ mod tests {
     fn what_bson_has_and_json_has_not_is_readable_text() {
         let hex = "0123456789abcdef01234567";
         let document = doc! {"_id": 1, "id": ObjectId::parse_str(hex).expect("an id"), "nan": f64::NAN, "inf": f64::INFINITY,
-            "minus": f64::NEG_INFINITY, "three": 3.0, "date": DateTime::from_millis(0), "min": Bson::MinKey,
-            "regex": Bson::RegularExpression(mongodb::bson::Regex { pattern: "a".try_into().expect("no NUL"), options: "".try_into().expect("no NUL") })};
+        "minus": f64::NEG_INFINITY, "three": 3.0, "date": DateTime::from_millis(0), "min": Bson::MinKey,
+        "regex": Bson::RegularExpression(mongodb::bson::Regex { pattern: "a".try_into().expect("no NUL"), options: "".try_into().expect("no NUL") })};
         let raw = RawDocumentBuf::try_from(&document).expect("sound BSON");
         let text = String::from_utf8(to_json(&raw).expect("readable")).expect("UTF-8");
         assert!(text.starts_with(&format!(

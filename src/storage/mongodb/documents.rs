@@ -34,10 +34,10 @@ impl Server {
         key: &Bson,
         document: &Document,
     ) -> Result<RawDocumentBuf, StorageError> {
-        let refused = |why: String| {
-            StorageError::new(StorageErrorKind::Refused, format!("cannot store {id} at {place}: {why}"))
-        };
-        let stored = to_bson(key, document.text(), place == Place::Configs).map_err(|error| refused(error.to_string()))?;
+        let refused =
+            |why: String| StorageError::new(StorageErrorKind::Refused, format!("cannot store {id} at {place}: {why}"));
+        let stored =
+            to_bson(key, document.text(), place == Place::Configs).map_err(|error| refused(error.to_string()))?;
         let fields = naming_fields(place);
         let is_named_so = |field: &&str| {
             let (outer, field) = field.split_once('.').map_or((None, *field), |(outer, field)| (Some(outer), field));

@@ -38,7 +38,8 @@ impl Origin {
             || (matches!(*error.kind, ErrorKind::ServerSelection { .. }) && words.contains("SCRAM failure"));
         if is_login {
             let keys = format!("storage.{storage}.mongodb_username and storage.{storage}.mongodb_password");
-            let why = format!("{shown} refuses the log-in ({words}); check {keys}, or the user and password of the URL");
+            let why =
+                format!("{shown} refuses the log-in ({words}); check {keys}, or the user and password of the URL");
             return new(StorageErrorKind::Denied, why);
         }
         if code == Some(UNAUTHORIZED) {

@@ -27,11 +27,15 @@ impl Login {
     /// Reads the secrets, and for a bare host asks the name service for the servers.
     pub(super) async fn read(storage: &StorageName, options: &MongodbOptions) -> Result<Self, StorageError> {
         let key = |key, value, file| SecretKey { storage, key, value, file };
-        let url =
-            key("mongodb_database_url", options.mongodb_database_url.as_ref(), options.mongodb_database_url_file.as_ref())
-                .require()?;
+        let url = key(
+            "mongodb_database_url",
+            options.mongodb_database_url.as_ref(),
+            options.mongodb_database_url_file.as_ref(),
+        )
+        .require()?;
         let password =
-            key("mongodb_password", options.mongodb_password.as_ref(), options.mongodb_password_file.as_ref()).read()?;
+            key("mongodb_password", options.mongodb_password.as_ref(), options.mongodb_password_file.as_ref())
+                .read()?;
         // Shown by its host also where the URL came from a file.
         let shown = MongodbOptions { mongodb_database_url: Some(url.clone()), ..options.clone() }.to_string();
         let origin = Origin { storage: storage.clone(), shown };
@@ -43,8 +47,7 @@ impl Login {
         client.connect_timeout = Some(timeout);
         client.server_selection_timeout = Some(timeout);
         // What has been answered shall survive the loss of a server, and a lease is read where it is written.
-        client.write_concern =
-            Some(WriteConcern::builder().w(Acknowledgment::Majority).w_timeout(timeout).build());
+        client.write_concern = Some(WriteConcern::builder().w(Acknowledgment::Majority).w_timeout(timeout).build());
         client.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
         if let Some(path) = &options.ca_file {
             let shown = path.display();
@@ -112,14 +115,11 @@ fn whole_url(
 
 /// Writes everything in percent form that means something in a URL.
 fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => encoded.push(char::from(byte)),
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
+    let encoded = text.bytes().map(|byte| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    });
+    encoded.collect()
 }
 
 async fn parse(url: &str, origin: &Origin, timeout: Duration) -> Result<ClientOptions, StorageError> {
@@ -186,7 +186,12 @@ mod tests {
     #[tokio::test]
     async fn no_error_holds_the_password() {
         let storage = "lab".parse().expect("a name");
-        for url in ["mongodb://ada:hunter2/x@h", "mongodb://ada:hunter2%zz@h", "http://ada:hunter2@h", "mongodb://ada:hunter2@"] {
+        for url in [
+            "mongodb://ada:hunter2/x@h",
+            "mongodb://ada:hunter2%zz@h",
+            "http://ada:hunter2@h",
+            "mongodb://ada:hunter2@",
+        ] {
             let text = serde_json::json!({"mongodb_database_url": url}).to_string();
             let options: MongodbOptions = serde_json::from_str(&text).expect("options");
             let error = Login::read(&storage, &options).await.err().expect("it is no URL");

@@ -88,8 +88,7 @@ impl Storage for Mongodb {
         }
         let mut rest: BTreeSet<&DocumentId> = ids.iter().collect();
         let put_back = self.leases.put_back_of(backend).await?;
-        let mut sorted: Vec<DocumentId> =
-            put_back.iter().map(DocumentId::from).filter(|id| rest.remove(id)).collect();
+        let mut sorted: Vec<DocumentId> = put_back.iter().map(DocumentId::from).filter(|id| rest.remove(id)).collect();
         sorted.extend(ids.iter().filter(|id| rest.contains(id)).cloned());
         Ok(sorted)
     }

@@ -119,11 +119,7 @@ pub(super) fn owner_fields(owner: &Owner, backend: &BackendName, until: DateTime
 }
 
 /// A whole new lease.
-pub(super) fn new_lease(
-    key: &Bson,
-    owner: Document,
-    record: &LeaseRecord,
-) -> Result<RawDocumentBuf, StorageError> {
+pub(super) fn new_lease(key: &Bson, owner: Document, record: &LeaseRecord) -> Result<RawDocumentBuf, StorageError> {
     let mut lease = doc! { "_id": key };
     lease.extend(owner);
     lease.extend(record_fields(record)?);

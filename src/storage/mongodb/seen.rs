@@ -24,7 +24,9 @@ impl Server {
         let noted = self.all(&seen, doc! { "_id": { "$gt": &begin, "$lt": end } }, None).await?;
         let noted: HashMap<&str, DateTime> = noted
             .iter()
-            .filter_map(|note| Some((note.get_str("_id").ok()?.strip_prefix(&begin)?, note.get_datetime("since").ok()?)))
+            .filter_map(|note| {
+                Some((note.get_str("_id").ok()?.strip_prefix(&begin)?, note.get_datetime("since").ok()?))
+            })
             .collect();
         let present: HashSet<&str> = ids.iter().map(DocumentId::as_str).collect();
         let gone: Vec<String> =
@@ -36,9 +38,8 @@ impl Server {
         }
         for id in ids.iter().filter(|id| !noted.contains_key(id.as_str())) {
             let note = RawDocumentBuf::try_from(&doc! { "_id": format!("{begin}{id}"), "since": now });
-            let note = note.map_err(|error| {
-                StorageError::new(StorageErrorKind::Refused, "cannot note a time").caused_by(error)
-            })?;
+            let note = note
+                .map_err(|error| StorageError::new(StorageErrorKind::Refused, "cannot note a time").caused_by(error))?;
             // Whoever was quicker has noted the same.
             self.insert(&seen, &note).await?;
         }

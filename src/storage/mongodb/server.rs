@@ -41,8 +41,7 @@ impl Server {
         let Login { options, origin, timeout } = Login::read(storage, options).await?;
         let opening = "cannot open the storage";
         let client = Client::with_options(options).map_err(|error| origin.failure(opening, &error))?;
-        let mut server =
-            Self { client, clock: Clock::new(), origin, timeout, largest_document: LARGEST_DOCUMENT };
+        let mut server = Self { client, clock: Clock::new(), origin, timeout, largest_document: LARGEST_DOCUMENT };
         let admin = server.client.database("admin");
         server.call(|| opening.into(), admin.run_command(doc! { "ping": 1 })).await?;
         for _ in 0..MEASUREMENTS {
@@ -189,7 +188,8 @@ impl Server {
     /// The names of a database's collections.
     pub(super) async fn collections(&self, database: &str) -> Result<Vec<String>, StorageError> {
         let database = self.client.database(database);
-        self.call(|| format!("cannot list the collections of {}", database.name()), database.list_collection_names()).await
+        self.call(|| format!("cannot list the collections of {}", database.name()), database.list_collection_names())
+            .await
     }
 
     /// Makes sure of an index. Without the right to do it everything works, only slower.
