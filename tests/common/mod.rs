@@ -5,6 +5,9 @@ pub(crate) mod daemon;
 #[cfg(feature = "storage-dropbox")]
 pub(crate) mod dropbox;
 pub(crate) mod fated;
+#[cfg(feature = "storage-mongodb")]
+pub(crate) mod mongodb;
+pub(crate) mod python;
 
 use std::any::Any;
 use std::path::{Path, PathBuf};
@@ -46,6 +49,15 @@ impl TempStorage {
         // The kernel tells at once when a spooler has died.
         let (lease, expiry) = (Duration::from_secs(60), Duration::ZERO);
         Self { _place: Box::new(directory), options: medium, lease, expiry, keeps_bytes: true }
+    }
+
+    /// The databases of a server, which this value has for itself.
+    #[cfg(feature = "storage-mongodb")]
+    pub(crate) async fn mongodb() -> Self {
+        let lent = mongodb::lend().await;
+        let options = lent.options();
+        let (lease, expiry) = (Duration::from_secs(2), Duration::from_millis(2500));
+        Self { _place: Box::new(lent), options, lease, expiry, keeps_bytes: false }
     }
 
     /// How to reach it.
