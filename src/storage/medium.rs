@@ -7,6 +7,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+#[cfg(feature = "storage-dropbox")]
+use super::dropbox::Dropbox;
 use super::local::Local;
 use super::provider::since_1970;
 use super::{Claim, HeldLease, Lease, MediumOptions, Place, Renewal, StorageError};
@@ -148,8 +150,6 @@ pub async fn open(
             Err(StorageError::new(super::StorageErrorKind::Refused, format!("{name}: MongoDB is not built yet")))
         }
         #[cfg(feature = "storage-dropbox")]
-        MediumOptions::Dropbox(_) => {
-            Err(StorageError::new(super::StorageErrorKind::Refused, format!("{name}: Dropbox is not built yet")))
-        }
+        MediumOptions::Dropbox(options) => Ok(Arc::new(Dropbox::open(name, options, context).await?)),
     }
 }
