@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test takes its part, and an expectation would fail where one takes all")]
 
 pub(crate) mod daemon;
+#[cfg(feature = "storage-dropbox")]
+pub(crate) mod dropbox;
 
 use std::any::Any;
 use std::path::{Path, PathBuf};
