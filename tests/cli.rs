@@ -35,6 +35,11 @@ fn storages_and_backends_are_checked() {
 }
 
 #[test]
+fn storages_are_listed_and_checked() {
+    check_cli("storage");
+}
+
+#[test]
 fn schemas_are_listed_shown_and_checked() {
     check_cli("schema");
 }

@@ -167,16 +167,16 @@ async fn a_signed_configuration_is_not_overwritten_and_its_backend_not_served() 
 }
 
 #[tokio::test]
-async fn the_configuration_is_published_anew_every_minute() {
+async fn the_configuration_is_published_anew_every_two_minutes() {
     let temp = TempStorage::local().await;
     let provider = temp.provider().await;
     let spooler = Spooler::start(plan(provider.clone(), 1, SpoolerOptions::default()));
     eventually("the configuration", async || provider.get_config(&backend()).await.ok()).await;
     let storage = provider.storage().expect("active");
     storage.delete(Place::Configs, &(&backend()).into()).await.expect("deleted");
-    // A minute passes at once.
+    // Two minutes pass at once.
     tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(61)).await;
+    tokio::time::advance(Duration::from_secs(121)).await;
     tokio::time::resume();
     eventually("the configuration, published anew", async || provider.get_config(&backend()).await.ok()).await;
     spooler.drain().await;

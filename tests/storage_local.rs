@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::HashSet;
 use std::fs::{self, FileTimes};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use common::{TempStorage, backend, eventually, job_id};
 use qspool::job::{Document, DocumentId, JobId};
-use qspool::storage::{Claim, Place, StorageErrorKind};
+use qspool::storage::{Claim, Holder, Place, StorageErrorKind};
 
 const TEXT: &str = r#"{"experiment_0": {}}"#;
 const DEAD: &str = "0123456789abcdef01234567";
@@ -343,4 +344,166 @@ async fn leases_are_taken_over_though_something_cannot_be_cleared_away() {
     let storage = temp.open().await;
     assert_eq!(storage.adopt_orphans().await.expect("looked").len(), 2);
     assert_eq!(storage.adopt_orphans().await.expect("looked"), []);
+}
+
+fn age(path: &Path, seconds: u64) {
+    let old = SystemTime::now() - Duration::from_secs(seconds);
+    fs::File::open(path).expect("opened").set_times(FileTimes::new().set_modified(old)).expect("set");
+}
+
+#[tokio::test]
+async fn halves_of_writes_are_removed_when_they_are_old() {
+    let temp = TempStorage::local().await;
+    let halves = [
+        "results/fermions/.a1.json.7f-1.tmp",
+        "jobs/running/.a1.json.7f-2.tmp",
+        "backends/configs/.fermions.json.7f-3.tmp",
+        "jobs/leases/.a1.record.7f-4.tmp",
+        "jobs/leases/0123456789abcdef01234567/fermions/.a1.lease.7f-5.tmp",
+    ];
+    dead_instance(temp.path(), &elsewhere());
+    for half in halves {
+        write(temp.path().join(half), "{");
+    }
+    let storage = temp.open().await;
+    assert_eq!(storage.leftovers(true).await.expect("looked"), [], "they may still be written");
+    for half in halves {
+        age(&temp.path().join(half), 3660);
+    }
+    for (remove, are_left) in [(false, true), (true, false)] {
+        let found = storage.leftovers(remove).await.expect("looked");
+        let paths: HashSet<&str> = found.iter().map(|leftover| &*leftover.path).collect();
+        assert_eq!(paths, HashSet::from(halves));
+        assert!(found.iter().all(|leftover| leftover.removable), "{found:?}");
+        assert!(halves.iter().all(|half| temp.path().join(half).exists() == are_left), "removed: {remove}");
+    }
+    assert_eq!(storage.leftovers(true).await.expect("looked"), []);
+}
+
+#[tokio::test]
+async fn what_may_be_somebodys_is_told_and_stays() {
+    let temp = TempStorage::local().await;
+    let queue = temp.path().join("jobs/queued/fermions");
+    write(queue.join("a1.json"), TEXT);
+    write(queue.join("not an id.json"), TEXT);
+    write(queue.join("a3.json.bak"), TEXT);
+    write(queue.join("new.txt"), TEXT);
+    fs::create_dir(queue.join("a4.json")).expect("created");
+    symlink("a1.json", queue.join("a5.json")).expect("linked");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    let pipe = temp.path().join("jobs/queued/a6");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).expect("made");
+    fs::create_dir_all(temp.path().join("jobs/queued/Not A Backend")).expect("created");
+    write(temp.path().join("jobs/leases/notes.txt"), "");
+    for old in ["jobs/queued/fermions/not an id.json", "jobs/queued/fermions/a3.json.bak", "jobs/leases/notes.txt"] {
+        age(&temp.path().join(old), 3660);
+    }
+    let storage = temp.open().await;
+    let found = storage.leftovers(true).await.expect("looked");
+    let paths: Vec<&str> = found.iter().map(|leftover| &*leftover.path).collect();
+    let expected = [
+        "jobs/leases/notes.txt",
+        "jobs/queued/Not A Backend",
+        "jobs/queued/a6",
+        "jobs/queued/fermions/a3.json.bak",
+        "jobs/queued/fermions/a4.json",
+        "jobs/queued/fermions/a5.json",
+        "jobs/queued/fermions/not an id.json",
+    ];
+    assert_eq!(paths, expected, "a file that is not an hour old may be about to become a document");
+    assert!(found.iter().all(|leftover| !leftover.removable), "{found:?}");
+    assert!(expected.iter().all(|path| temp.path().join(path).symlink_metadata().is_ok()), "nothing is removed");
+}
+
+#[tokio::test]
+async fn a_start_that_was_cut_off_is_cleared_away_and_one_that_goes_on_is_not() {
+    let temp = TempStorage::local().await;
+    let leases = temp.path().join("jobs/leases");
+    let [cut, empty, stopped, fresh] =
+        ["a", "b", "c", "d"].map(|letter| leases.join(format!(".{}", letter.repeat(24))));
+    for start in [&cut, &stopped, &fresh] {
+        write(start.join("alive"), "");
+    }
+    fs::create_dir_all(&empty).expect("created");
+    let lock = fs::File::open(stopped.join("alive")).expect("opened");
+    lock.lock().expect("locked");
+    for start in [&cut, &empty, &stopped] {
+        age(start, 3660);
+    }
+    let storage = temp.open().await;
+    assert_eq!(storage.leftovers(false).await.expect("looked").len(), 2);
+    let found = storage.leftovers(true).await.expect("looked");
+    assert!(found.len() == 2 && found.iter().all(|leftover| leftover.removable), "{found:?}");
+    assert_eq!([cut, empty, stopped, fresh].map(|start| start.exists()), [false, false, true, true]);
+}
+
+#[tokio::test]
+async fn a_record_is_kept_as_long_as_its_job_may_need_it() {
+    let temp = TempStorage::local().await;
+    let [queued, running, leased, gone, new] = [1, 2, 3, 4, 5].map(job_id);
+    let record = |job: &JobId| temp.path().join(format!("jobs/leases/{job}.record"));
+    for job in [&queued, &running, &leased, &gone, &new] {
+        write(record(job), RECORD);
+    }
+    for job in [&queued, &running, &leased, &gone] {
+        age(&record(job), 3660);
+    }
+    write(temp.path().join(format!("jobs/queued/fermions/{queued}.json")), TEXT);
+    write(temp.path().join(format!("jobs/running/{running}.json")), TEXT);
+    write(dead_instance(temp.path(), &here()).join(format!("fermions/{leased}.job")), TEXT);
+    let storage = temp.open().await;
+    let found = storage.leftovers(true).await.expect("looked");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!([queued, running, leased, gone, new].map(|job| record(&job).exists()), [true, true, true, false, true]);
+}
+
+#[tokio::test]
+async fn a_move_counts_as_a_change_although_it_keeps_the_time_of_modification() {
+    let temp = TempStorage::local().await;
+    let storage = temp.open().await;
+    let job = job_id(1);
+    let queued = temp.path().join(format!("jobs/queued/fermions/{job}.json"));
+    write(queued.clone(), TEXT);
+    age(&queued, 7200);
+    storage.move_to(Place::Queued(&backend()), Place::Running, &document_id(&job)).await.expect("moved");
+    let before = jiff::Timestamp::now() - Duration::from_secs(3600);
+    assert_eq!(storage.unchanged_since(Place::Running, before).await.expect("an answer"), []);
+    let now = jiff::Timestamp::now() + Duration::from_secs(1);
+    assert_eq!(storage.unchanged_since(Place::Running, now).await.expect("an answer"), [document_id(&job)]);
+}
+
+#[tokio::test]
+async fn whoever_looks_at_leases_keeps_nobody_from_taking_them_over() {
+    let temp = TempStorage::local().await;
+    let folder = dead_instance(temp.path(), &elsewhere());
+    write(folder.join(format!("fermions/{}.lease", job_id(1))), RECORD);
+    write(folder.join(format!("fermions/{}.job", job_id(2))), TEXT);
+    let observer = temp.open().await;
+    let holders = async || -> Vec<Holder> {
+        observer.leases().await.expect("listed").into_iter().map(|held| held.holder).collect()
+    };
+    let found = holders().await;
+    assert!(matches!(&*found, [Holder::Living(a), Holder::Living(_)] if a.contains("another.example")), "{found:?}");
+    age(&folder.join("alive"), 61);
+    let found = holders().await;
+    assert!(matches!(&*found, [Holder::Dead(_), Holder::Dead(_)]), "{found:?}");
+    assert_eq!(temp.open().await.adopt_orphans().await.expect("looked").len(), 1);
+    assert_eq!(holders().await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_adopted_job_keeps_its_record_and_its_place_in_the_queue() {
+    let temp = TempStorage::local().await;
+    let [left, waiting] = [2, 1].map(job_id);
+    let running = temp.path().join(format!("jobs/running/{left}.json"));
+    write(running.clone(), TEXT);
+    age(&running, 100);
+    write(temp.path().join(format!("jobs/queued/fermions/{waiting}.json")), TEXT);
+    write(temp.path().join(format!("jobs/leases/{left}.record")), RECORD);
+    let storage = temp.open().await;
+    let lease = storage.adopt_unleased(&backend(), &left).await.expect("an answer").expect("it has no lease");
+    assert_eq!(lease.record.attempts, 1);
+    storage.put_back(&lease).await.expect("put back");
+    let queue = storage.list(Place::Queued(&backend())).await.expect("listed");
+    assert_eq!(queue, [document_id(&left), document_id(&waiting)]);
 }

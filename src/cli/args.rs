@@ -9,7 +9,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::failure::{Exit, Failure};
 use super::output::print_failure;
-use super::{backends, cancel, check, demo, jobs, result, run, schema, status, submit};
+use super::{backends, cancel, check, demo, jobs, result, run, schema, status, storage, submit};
 use crate::job::StorageName;
 
 /// The spooler daemon that puts quantum hardware and simulators on the network.
@@ -34,6 +34,9 @@ enum Command {
     /// List, show and check the schemas of backends.
     #[command(subcommand)]
     Schema(schema::SchemaCommand),
+    /// List, check and mend storages.
+    #[command(subcommand)]
+    Storage(storage::StorageCommand),
     /// List the backends of a storage and whether they are operational.
     Backends(backends::BackendsArguments),
     /// Put a job into the queue of a backend.
@@ -89,6 +92,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Demo(arguments) => in_runtime(demo::run(arguments)),
         Command::Check(arguments) => in_runtime(check::run(arguments)),
         Command::Schema(command) => schema::run(command),
+        Command::Storage(command) => storage::run(command),
         Command::Backends(arguments) => in_runtime(backends::run(arguments)),
         Command::Submit(arguments) => in_runtime(submit::run(arguments)),
         Command::Status(arguments) => in_runtime(status::run(arguments)),
@@ -106,7 +110,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// Runs a command to its end. What it left behind on other threads is not waited for.
-fn in_runtime(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+pub(super) fn in_runtime(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -3,10 +3,10 @@
 use clap::Args;
 
 use super::args::ConfigArguments;
-use super::client::open_provider;
 use super::failure::{Exit, Failure};
 use super::output::{self, BAD, CAUTION, GOOD, NAME, styled, table};
 use super::plan;
+use super::storage::Look;
 use crate::backend::Backend;
 use crate::config::{self, Config};
 
@@ -79,10 +79,9 @@ async fn check_storages(config: &Config, offline: bool) -> Result<usize, Failure
         } else if offline {
             format!("{} {place}; not looked at", styled(CAUTION, "offline:"))
         } else {
-            let probed = async { Ok::<_, Failure>(open_provider(config, name).await?.probe().await?) };
-            match probed.await {
-                Ok(()) => format!("{} {place}; documents can be written, read and deleted", styled(GOOD, "good:")),
-                Err(failure) => {
+            match Look::at(config, name).await.failure() {
+                None => format!("{} {place}; documents can be written, read and deleted", styled(GOOD, "good:")),
+                Some(failure) => {
                     bad += 1;
                     format!("{} {}", styled(BAD, "bad:"), failure.to_string().replace('\n', "\n    "))
                 }

@@ -16,6 +16,7 @@ mod result;
 mod run;
 mod schema;
 mod status;
+mod storage;
 mod submit;
 mod wait;
 

@@ -1,5 +1,7 @@
 //! Ends a job before its time.
 
+use std::time::Duration;
+
 use tokio_util::sync::CancellationToken;
 
 use super::publish::Publisher;
@@ -26,8 +28,8 @@ pub async fn cancel(provider: &Provider, backend: &BackendName, job_id: &JobId) 
         // A storage that fails is told to whoever asked, and not waited for.
         let at_once = CancellationToken::new();
         at_once.cancel();
-        let publisher = Publisher { provider, lease, give_up: &at_once };
-        publisher.error(Status::cancelled(job_id), None).await?;
+        let publisher = Publisher::with_limits(provider, lease, Duration::ZERO, &at_once);
+        publisher.error(Status::cancelled(job_id)).await?;
         return Ok(Cancellation::Cancelled);
     }
     if storage.request_cancel(backend, job_id).await? {

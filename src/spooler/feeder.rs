@@ -15,13 +15,24 @@ use crate::backend::Backend;
 use crate::storage::{Changes, Lease, NextJob, Provider, QueueView, StorageError, StorageErrorKind};
 
 /// How often the time of the last look at the queue is published. Peers take a backend for dead after 300 s.
-const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(60);
+const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(120);
 
 /// How soon to look again at a job that is still being written.
 const UNSETTLED_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How often to look at a queue that cannot be watched: as often as the reference does.
-const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// How soon to look again at a queue that cannot be watched, when it has just had a job: doubled at each look in vain.
+const SHORTEST_POLL: Duration = Duration::from_millis(25);
+
+/// How often to look at it in the long run: as often as the reference does.
+const LONGEST_POLL: Duration = Duration::from_millis(200);
+
+/// How a queue is noticed to have changed.
+enum Notice {
+    /// The medium tells. There is a slow look beside it.
+    Told(Changes),
+    /// It is looked at, the next time after this pause. The medium may be able to tell later, or never.
+    Polled { pause: Duration, watch_again: Option<Instant> },
+}
 
 pub(super) struct Feeder {
     provider: Provider,
@@ -54,7 +65,7 @@ impl Feeder {
                         tracing::error!(%error, "the queue cannot be served; trying again until it can");
                     }
                     self.view.retry_all();
-                    backoff.wait(&stop).await;
+                    backoff.wait_after(&error, &stop).await;
                 }
             }
         }
@@ -63,7 +74,7 @@ impl Feeder {
     /// Looks and claims until told to stop, or until the storage fails.
     async fn rounds(&mut self, backoff: &mut Backoff) -> Result<(), StorageError> {
         let stop = self.shared.stop_taking.clone();
-        let mut changes = self.watch().await;
+        let mut notice = self.watch().await;
         loop {
             self.announce_if_due().await?;
             let has_job = self.provider.look(self.backend.name(), &mut self.view).await?;
@@ -73,25 +84,31 @@ impl Feeder {
                     NextJob::Claimed(lease) => {
                         recovered(backoff);
                         self.begin(lease, slot);
+                        notice.expect_more();
                         continue;
                     }
                     NextJob::Empty | NextJob::Unsettled => {}
                 }
             }
             recovered(backoff);
-            let pause = match &changes {
+            let scan_interval = self.shared.options.scan_interval();
+            let pause = match &mut notice {
                 _ if self.view.has_unsettled() => UNSETTLED_INTERVAL,
-                Some(_) => self.shared.options.scan_interval(),
-                None => POLL_INTERVAL,
+                Notice::Told(_) => scan_interval,
+                Notice::Polled { pause, .. } => {
+                    let now = *pause;
+                    *pause = (now * 2).min(LONGEST_POLL);
+                    now
+                }
             };
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                () = next_change(&mut changes) => {}
+                () = notice.next_change() => {}
                 () = tokio::time::sleep_until(self.next_announcement) => {}
                 () = tokio::time::sleep(pause) => {
-                    if pause > UNSETTLED_INTERVAL || changes.is_none() {
-                        // The folder may have been replaced; watching it again costs nothing.
-                        changes = self.watch().await;
+                    // What is watched may have been replaced; watching it again costs little.
+                    if pause == scan_interval || notice.is_to_be_watched_again() {
+                        notice = self.watch().await;
                     }
                 }
             }
@@ -99,16 +116,17 @@ impl Feeder {
         }
     }
 
-    async fn watch(&self) -> Option<Changes> {
+    async fn watch(&self) -> Notice {
         let watched = match self.provider.storage() {
             Ok(storage) => storage.watch(self.backend.name()).await,
             Err(error) => Err(error),
         };
         match watched {
-            Ok(changes) => Some(changes),
+            Ok(changes) => Notice::Told(changes),
             Err(error) => {
                 tracing::debug!(%error, "the queue cannot be watched; it is polled");
-                None
+                let again = Instant::now() + self.shared.options.scan_interval();
+                Notice::Polled { pause: SHORTEST_POLL, watch_again: error.is_temporary().then_some(again) }
             }
         }
     }
@@ -136,6 +154,7 @@ impl Feeder {
             backend: Arc::clone(&self.backend),
             shared: self.shared.clone(),
             lease,
+            slots: Arc::clone(&self.slots),
         };
         self.shared.jobs.spawn(work.bring_to_end(slot).instrument(span));
     }
@@ -173,9 +192,22 @@ fn recovered(backoff: &mut Backoff) {
     }
 }
 
-async fn next_change(changes: &mut Option<Changes>) {
-    match changes {
-        Some(changes) => changes.next().await,
-        None => std::future::pending().await,
+impl Notice {
+    /// Where one job was there may be another soon.
+    fn expect_more(&mut self) {
+        if let Self::Polled { pause, .. } = self {
+            *pause = SHORTEST_POLL;
+        }
+    }
+
+    async fn next_change(&mut self) {
+        match self {
+            Self::Told(changes) => changes.next().await,
+            Self::Polled { .. } => std::future::pending().await,
+        }
+    }
+
+    fn is_to_be_watched_again(&self) -> bool {
+        matches!(self, Self::Polled { watch_again: Some(again), .. } if Instant::now() >= *again)
     }
 }

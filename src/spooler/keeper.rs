@@ -67,8 +67,13 @@ impl Keeper {
             StorageContext { lease: self.shared.options.lease(), max_job_bytes: self.shared.options.max_job_bytes() };
         let mut backoff = Backoff::new();
         loop {
-            match Provider::open(self.name.clone(), options, context).await {
-                Ok(provider) => return Some(provider),
+            let error = match Provider::open(self.name.clone(), options, context).await {
+                Ok(provider) => {
+                    if !backoff.is_fresh() {
+                        tracing::info!("the storage is open now");
+                    }
+                    return Some(provider);
+                }
                 Err(error) if error.kind() == StorageErrorKind::Refused => {
                     tracing::error!(%error, "the storage cannot be opened; the others are served");
                     return None;
@@ -77,9 +82,10 @@ impl Keeper {
                     if backoff.is_fresh() {
                         tracing::error!(%error, "the storage cannot be opened; trying again until it can");
                     }
+                    error
                 }
-            }
-            if !backoff.wait(&self.shared.stop_taking).await {
+            };
+            if !backoff.wait_after(&error, &self.shared.stop_taking).await {
                 return None;
             }
         }

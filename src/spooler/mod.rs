@@ -7,6 +7,7 @@
 //! ```
 
 mod cancel;
+mod copy;
 mod feeder;
 mod keeper;
 mod options;
@@ -19,5 +20,6 @@ mod spooler;
 mod work;
 
 pub use cancel::{Cancellation, cancel};
+pub use copy::{CopyEnd, CopyOptions, CopyProblem, CopyProgress, CopyRefusal, CopyReport, PlaceCounts, copy_storage};
 pub use options::SpoolerOptions;
 pub use spooler::{Plan, ServedBackend, Source, Spooler};

@@ -1,11 +1,18 @@
 //! Publishes the end of a job, in an order in which no crash loses it and no reader meets a DONE without a result.
+//!
+//! Before every write the lease is known to be ours: it was confirmed a short part of its time ago, or is confirmed
+//! anew. So a spooler that slept, or that was cut off from the storage while another took its job over, stops before it
+//! touches anything.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::retry::retry;
+use super::spooler::Shared;
 use crate::job::{Document, DocumentId, Status};
 use crate::storage::{Lease, Place, Provider, Renewal, StorageError, StorageErrorKind};
 
@@ -16,12 +23,21 @@ const STATUS_GRACE: Duration = Duration::from_secs(1);
 /// How often to look for it meanwhile.
 const STATUS_LOOK: Duration = Duration::from_millis(50);
 
+/// A lease that was confirmed less than this part of its time ago is taken for ours without asking.
+const TRUSTED_PART: u32 = 4;
+
 /// Publishes for the holder of a lease.
 pub(super) struct Publisher<'a> {
-    pub(super) provider: &'a Provider,
-    pub(super) lease: Lease,
+    provider: &'a Provider,
+    lease: Lease,
     /// From here on a storage that does not answer is not waited for.
-    pub(super) give_up: &'a CancellationToken,
+    give_up: &'a CancellationToken,
+    /// The text of the job, where it was read.
+    job: Option<Arc<Document>>,
+    /// The slot in which the job was run. It is free again when the outcome is stored, or when the storage lets us wait.
+    slot: Mutex<Option<OwnedSemaphorePermit>>,
+    trusted_for: Duration,
+    trusted_until: Mutex<Instant>,
 }
 
 /// What came of publishing.
@@ -33,69 +49,78 @@ pub(super) enum Published {
     LeaseLost,
 }
 
-impl Publisher<'_> {
+/// Why publishing stopped before its end.
+enum Halt {
+    LeaseLost,
+    Storage(StorageError),
+}
+
+impl From<StorageError> for Halt {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+fn told(done: Result<(), Halt>) -> Result<Published, StorageError> {
+    match done {
+        Ok(()) => Ok(Published::Ended),
+        Err(Halt::LeaseLost) => Ok(Published::LeaseLost),
+        Err(Halt::Storage(error)) => Err(error),
+    }
+}
+
+impl<'a> Publisher<'a> {
+    /// A publisher for a lease that has just become ours.
+    pub(super) fn new(provider: &'a Provider, lease: Lease, shared: &'a Shared) -> Self {
+        Self::with_limits(provider, lease, shared.options.lease(), &shared.give_back)
+    }
+
+    /// The same from its parts.
+    pub(super) fn with_limits(
+        provider: &'a Provider,
+        lease: Lease,
+        lease_time: Duration,
+        give_up: &'a CancellationToken,
+    ) -> Self {
+        let trusted_for = lease_time / TRUSTED_PART;
+        let trusted_until = Mutex::new(Instant::now() + trusted_for);
+        Self { provider, lease, give_up, job: None, slot: Mutex::default(), trusted_for, trusted_until }
+    }
+
+    /// The same for a job that was read, and run in a slot.
+    pub(super) fn of_run(self, job: Option<Arc<Document>>, slot: Option<OwnedSemaphorePermit>) -> Self {
+        Self { job, slot: Mutex::new(slot), ..self }
+    }
+
+    /// The lease.
+    pub(super) fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
     /// Stores the result and ends the job well. A result that the storage refuses ends it with an error.
-    pub(super) async fn success(
-        self,
-        result: &Document,
-        slot: Option<OwnedSemaphorePermit>,
-    ) -> Result<Published, StorageError> {
-        if !self.still_held().await? {
-            return Ok(Published::LeaseLost);
+    pub(super) async fn success(self, result: &Document) -> Result<Published, StorageError> {
+        match self.store(result).await {
+            Ok(None) => self.end_well().await,
+            Ok(Some(refusal)) => self.error(refusal).await,
+            Err(halt) => told(Err(halt)),
         }
-        let (backend, job_id) = (&self.lease.backend, &self.lease.job_id);
-        match retry(self.give_up, || async { self.provider.upload_result(backend, job_id, result).await }).await {
-            Ok(()) => {}
-            // An earlier attempt got that far: what readers may have seen already stays.
-            Err(error) if error.kind() == StorageErrorKind::AlreadyExists => {
-                tracing::info!("the job has a result already; it is kept");
-            }
-            Err(error) if error.is_temporary() => return Err(error),
-            Err(error) => {
-                tracing::error!(%error, "the storage refuses the result");
-                let bytes = result.text().len();
-                let why = match error.kind() {
-                    StorageErrorKind::TooLarge => format!("the result has {bytes} bytes, more than the storage takes"),
-                    _ => "the storage refused the result; the operator finds the reason in the log".to_owned(),
-                };
-                let status = Status::failed(job_id, &why);
-                return self.error(status, slot).await;
-            }
-        }
-        self.end_well(slot).await.map(|()| Published::Ended)
     }
 
     /// Ends the job with an error.
-    pub(super) async fn error(
-        mut self,
-        status: Status,
-        slot: Option<OwnedSemaphorePermit>,
-    ) -> Result<Published, StorageError> {
+    pub(super) async fn error(mut self, status: Status) -> Result<Published, StorageError> {
         self.lease.record.verdict = Some(status.clone());
-        if !self.still_held().await? {
-            return Ok(Published::LeaseLost);
-        }
-        self.end_with_error(&status, slot).await.map(|()| Published::Ended)
+        self.distrust();
+        self.end_with_error(&status).await
     }
 
     /// From a stored result on: finished, DONE, lease released.
-    pub(super) async fn end_well(&self, slot: Option<OwnedSemaphorePermit>) -> Result<(), StorageError> {
-        self.move_to(Place::Finished(&self.lease.backend)).await?;
-        drop(slot);
-        self.write_status(&Status::done(&self.lease.job_id)).await?;
-        self.release().await
+    pub(super) async fn end_well(&self) -> Result<Published, StorageError> {
+        told(self.end(Place::Finished(&self.lease.backend), &Status::done(&self.lease.job_id)).await)
     }
 
     /// From a noted verdict on: deleted, ERROR, lease released.
-    pub(super) async fn end_with_error(
-        &self,
-        status: &Status,
-        slot: Option<OwnedSemaphorePermit>,
-    ) -> Result<(), StorageError> {
-        self.move_to(Place::Deleted).await?;
-        drop(slot);
-        self.write_status(status).await?;
-        self.release().await
+    pub(super) async fn end_with_error(&self, status: &Status) -> Result<Published, StorageError> {
+        told(self.end(Place::Deleted, status).await)
     }
 
     /// Ends the lease of a job that has nothing left to do.
@@ -103,48 +128,139 @@ impl Publisher<'_> {
         retry(self.give_up, || async { self.provider.storage()?.release(&self.lease).await }).await
     }
 
-    /// Notes the verdict in the lease, and makes sure that the job is still ours to end.
-    async fn still_held(&self) -> Result<bool, StorageError> {
-        let renewed = retry(self.give_up, || async { self.provider.storage()?.renew(&self.lease).await }).await?;
+    /// Stores the result, or says with which status the job ends since the storage will never take it.
+    async fn store(&self, result: &Document) -> Result<Option<Status>, Halt> {
+        let (backend, job_id) = (&self.lease.backend, &self.lease.job_id);
+        self.distrust();
+        match self.step(|| self.provider.upload_result(backend, job_id, result)).await {
+            Ok(()) => Ok(None),
+            // An earlier attempt got that far: what readers may have seen already stays.
+            Err(Halt::Storage(error)) if error.kind() == StorageErrorKind::AlreadyExists => {
+                tracing::info!("the job has a result already; it is kept");
+                Ok(None)
+            }
+            Err(Halt::Storage(error)) if !error.is_temporary() => {
+                tracing::error!(%error, "the storage refuses the result");
+                let why = match error.sizes() {
+                    Some((bytes, allowed)) => format!(
+                        "the result has {bytes} bytes as the storage keeps it; allowed: {allowed}; ask for fewer \
+                         shots, or split the job"
+                    ),
+                    None => "the storage refused the result; the operator finds the reason in the log".to_owned(),
+                };
+                Ok(Some(Status::failed(job_id, &why)))
+            }
+            Err(halt) => Err(halt),
+        }
+    }
+
+    async fn end(&self, place: Place<'_>, status: &Status) -> Result<(), Halt> {
+        self.move_to(place).await?;
+        self.free_slot();
+        self.write_status(status).await?;
+        Ok(self.release().await?)
+    }
+
+    /// Does one step while the lease is ours, again and again as long as that may help.
+    async fn step<T, F: Future<Output = Result<T, StorageError>>>(&self, step: impl Fn() -> F) -> Result<T, Halt> {
+        let attempt = || async {
+            let done = if self.is_held().await? { Some(step().await?) } else { None };
+            Ok(done)
+        };
+        let attempt = || async { attempt().await.inspect_err(|error: &StorageError| self.failed(error)) };
+        retry(self.give_up, attempt).await?.ok_or(Halt::LeaseLost)
+    }
+
+    /// A storage that is away must not keep other storages' jobs from running.
+    fn failed(&self, error: &StorageError) {
+        if error.is_temporary() {
+            self.free_slot();
+        }
+    }
+
+    fn free_slot(&self) {
+        drop(self.slot.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Has the lease confirmed before the next step, and its record stored.
+    fn distrust(&self) {
+        *self.trusted_until.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    async fn is_held(&self) -> Result<bool, StorageError> {
+        let trusted_until = *self.trusted_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if Instant::now() < trusted_until {
+            return Ok(true);
+        }
+        let asked = Instant::now();
+        let renewed = self.provider.storage()?.renew(&self.lease).await?;
+        *self.trusted_until.lock().unwrap_or_else(PoisonError::into_inner) = asked + self.trusted_for;
         Ok(renewed != Renewal::Lost)
     }
 
     /// Moves the job out of running. It may be there already, by an earlier attempt.
-    async fn move_to(&self, place: Place<'_>) -> Result<(), StorageError> {
-        let id: DocumentId = (&self.lease.job_id).into();
-        let moved =
-            retry(self.give_up, || async { self.provider.storage()?.move_to(Place::Running, place, &id).await }).await;
-        match moved {
-            Err(error) if error.kind() == StorageErrorKind::NotFound => {
-                tracing::debug!(%place, "the job had left running already");
-                Ok(())
+    async fn move_to(&self, place: Place<'_>) -> Result<(), Halt> {
+        let id = self.document_id();
+        match self.step(|| async { self.provider.storage()?.move_to(Place::Running, place, &id).await }).await {
+            Err(Halt::Storage(error)) if error.kind() == StorageErrorKind::NotFound => self.has_left(place).await,
+            Err(Halt::Storage(error)) if error.kind() == StorageErrorKind::AlreadyExists => {
+                let read = async |place| self.step(|| async { self.provider.storage()?.get(place, &id).await }).await;
+                if read(Place::Running).await.ok() == read(place).await.ok() {
+                    tracing::debug!(%place, "the job had been copied already");
+                } else {
+                    tracing::error!(%place, "two jobs have this id; the one that has just run is removed from running");
+                }
+                let removed = self.step(|| async { self.provider.storage()?.delete(Place::Running, &id).await }).await;
+                match removed {
+                    Err(Halt::Storage(error)) if error.kind() == StorageErrorKind::NotFound => Ok(()),
+                    removed => removed,
+                }
             }
-            Err(error) if error.kind() == StorageErrorKind::AlreadyExists => {
-                tracing::error!(%place, "two jobs have this id; the one that has just run is removed from running");
-                retry(self.give_up, || async { self.provider.storage()?.delete(Place::Running, &id).await }).await
-            }
-            result => result,
+            moved => moved,
         }
     }
 
-    async fn write_status(&self, status: &Status) -> Result<(), StorageError> {
+    /// Makes sure that a job which is not in running any more lies at its end.
+    async fn has_left(&self, place: Place<'_>) -> Result<(), Halt> {
+        let id = self.document_id();
+        for end in [place, Place::Finished(&self.lease.backend), Place::Deleted] {
+            if self.step(|| async { self.provider.storage()?.exists(end, &id).await }).await? {
+                tracing::debug!(place = %end, "the job had left running already");
+                return Ok(());
+            }
+        }
+        let Some(job) = &self.job else {
+            tracing::error!("the job's document has vanished from the storage");
+            return Ok(());
+        };
+        tracing::warn!("the job's document had vanished from the storage; it is stored again");
+        match self.step(|| async { self.provider.storage()?.upload(place, &id, job).await }).await {
+            Err(Halt::Storage(error)) if error.kind() == StorageErrorKind::AlreadyExists => Ok(()),
+            stored => stored,
+        }
+    }
+
+    async fn write_status(&self, status: &Status) -> Result<(), Halt> {
         let (backend, job_id) = (&self.lease.backend, &self.lease.job_id);
+        let update = async || self.step(|| self.provider.update_status(backend, job_id, status)).await;
         let looks = STATUS_GRACE.as_millis() / STATUS_LOOK.as_millis();
         for _ in 0..looks {
-            match retry(self.give_up, || async { self.provider.update_status(backend, job_id, status).await }).await {
-                Err(error) if error.kind() == StorageErrorKind::NotFound => {}
-                result => return result,
+            match update().await {
+                Err(Halt::Storage(error)) if error.kind() == StorageErrorKind::NotFound => {}
+                updated => return updated,
             }
             tokio::select! {
                 () = tokio::time::sleep(STATUS_LOOK) => {}
                 () = self.give_up.cancelled() => break,
             }
         }
-        match retry(self.give_up, || async { self.provider.upload_status(backend, job_id, status).await }).await {
-            Err(error) if error.kind() == StorageErrorKind::AlreadyExists => {
-                retry(self.give_up, || async { self.provider.update_status(backend, job_id, status).await }).await
-            }
-            result => result,
+        match self.step(|| self.provider.upload_status(backend, job_id, status)).await {
+            Err(Halt::Storage(error)) if error.kind() == StorageErrorKind::AlreadyExists => update().await,
+            stored => stored,
         }
+    }
+
+    fn document_id(&self) -> DocumentId {
+        (&self.lease.job_id).into()
     }
 }

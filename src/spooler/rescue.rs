@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use super::publish::Publisher;
+use super::publish::{Published, Publisher};
 use super::retry::retry;
 use super::spooler::Shared;
 use crate::job::{DocumentId, JobId, Status};
@@ -78,14 +78,12 @@ impl Rescue {
         let job_id = lease.job_id.clone();
         let backend = lease.backend.clone();
         let record = lease.record.clone();
-        let publisher = Publisher { provider: &self.provider, lease, give_up: &self.shared.give_back };
+        let publisher = Publisher::new(&self.provider, lease, &self.shared);
         if self.exists(Place::Results(&backend), &job_id).await? {
-            publisher.end_well(None).await?;
-            return Ok("its result was there, and it is finished now");
+            return Ok(ended(publisher.end_well().await?, "its result was there, and it is finished now"));
         }
         if let Some(status) = &record.verdict {
-            publisher.end_with_error(status, None).await?;
-            return Ok("it had failed, and says so now");
+            return Ok(ended(publisher.end_with_error(status).await?, "it had failed, and says so now"));
         }
         if !self.exists(Place::Running, &job_id).await? {
             publisher.release().await?;
@@ -94,10 +92,10 @@ impl Rescue {
         if record.attempts >= self.shared.options.max_attempts {
             let times = record.attempts;
             let why = format!("the job was started {times} times, and each time its spooler ended before the job did");
-            publisher.end_with_error(&Status::failed(&job_id, &why), None).await?;
-            return Ok("that was the last attempt, and it ends with an error");
+            let published = publisher.error(Status::failed(&job_id, &why)).await?;
+            return Ok(ended(published, "that was the last attempt, and it ends with an error"));
         }
-        let lease = &publisher.lease;
+        let lease = publisher.lease();
         retry(&self.shared.give_back, || async { self.provider.storage()?.put_back(lease).await }).await?;
         Ok("it is back in its queue")
     }
@@ -105,5 +103,12 @@ impl Rescue {
     async fn exists(&self, place: Place<'_>, job_id: &JobId) -> Result<bool, StorageError> {
         let id: DocumentId = job_id.into();
         retry(&self.shared.give_back, || async { self.provider.storage()?.exists(place, &id).await }).await
+    }
+}
+
+fn ended(published: Published, how: &'static str) -> &'static str {
+    match published {
+        Published::Ended => how,
+        Published::LeaseLost => "another spooler was quicker",
     }
 }

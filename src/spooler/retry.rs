@@ -5,15 +5,19 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::storage::StorageError;
+use crate::storage::{StorageError, StorageErrorKind};
 
 const FIRST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(5);
 
+/// The longest wait after a login was refused: that takes a person to mend, and some media lock out who asks too often.
+const LONGEST_AFTER_DENIAL: Duration = Duration::from_secs(60);
+
 /// How long nothing is said of a failure that goes on.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// Growing, jittered waits: 50 ms at first, doubled each time up to 5 s, each between half and the whole of that.
+/// Growing, jittered waits: 50 ms at first, doubled each time up to 5 s, or 60 s where a login was refused, each between
+/// half and the whole of that.
 #[derive(Debug)]
 pub(super) struct Backoff {
     next: Duration,
@@ -24,10 +28,12 @@ impl Backoff {
         Self { next: FIRST }
     }
 
-    /// Waits, and says whether to go on: false when `stop` came first.
-    pub(super) async fn wait(&mut self, stop: &CancellationToken) -> bool {
-        let pause = self.next.mul_f64(rand::random_range(0.5..=1.0));
-        self.next = (self.next * 2).min(LONGEST);
+    /// Waits after a failure, and says whether to go on: false when `stop` came first.
+    pub(super) async fn wait_after(&mut self, error: &StorageError, stop: &CancellationToken) -> bool {
+        let is_denial = error.kind() == StorageErrorKind::Denied;
+        let longest = if is_denial { LONGEST_AFTER_DENIAL } else { LONGEST };
+        let pause = self.next.min(longest).mul_f64(rand::random_range(0.5..=1.0));
+        self.next = (self.next * 2).min(longest);
         tokio::select! {
             () = tokio::time::sleep(pause) => true,
             () = stop.cancelled() => false,
@@ -59,7 +65,7 @@ pub(super) async fn retry<T, F: Future<Output = Result<T, StorageError>>>(
                     tracing::warn!(%error, "the storage does not take part; trying again until it does");
                     next_word = Instant::now() + SILENCE;
                 }
-                if !backoff.wait(stop).await {
+                if !backoff.wait_after(&error, stop).await {
                     return Err(error);
                 }
             }

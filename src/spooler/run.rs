@@ -45,8 +45,13 @@ const TIME_OUT_WAIT: Duration = Duration::from_secs(2);
 
 /// Validates `text` and runs the job, with the memory that this takes reserved, until it ends, it is told to stop, or
 /// its time is over.
-pub(super) async fn run(backend: &Arc<Backend>, shared: &Shared, job_id: &JobId, text: Document, stop: &Stop) -> Ended {
-    let text = Arc::new(text);
+pub(super) async fn run(
+    backend: &Arc<Backend>,
+    shared: &Shared,
+    job_id: &JobId,
+    text: &Arc<Document>,
+    stop: &Stop,
+) -> Ended {
     let mut needed_mib = mib(Backend::job_bytes(text.text().len()));
     loop {
         let reserved = tokio::select! {
@@ -60,7 +65,7 @@ pub(super) async fn run(backend: &Arc<Backend>, shared: &Shared, job_id: &JobId,
         let attempt = Attempt {
             backend: Arc::clone(backend),
             job_id: job_id.clone(),
-            text: Arc::clone(&text),
+            text: Arc::clone(text),
             stop: stop.while_running.clone(),
             memory: Arc::clone(&shared.memory),
         };

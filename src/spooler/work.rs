@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::publish::{Published, Publisher};
@@ -26,6 +26,8 @@ pub(super) struct Work {
     pub(super) backend: Arc<Backend>,
     pub(super) shared: Shared,
     pub(super) lease: Lease,
+    /// Where jobs get the slots that they run in.
+    pub(super) slots: Arc<Semaphore>,
 }
 
 /// Why a run was told to stop.
@@ -41,22 +43,25 @@ impl Work {
     pub(super) async fn bring_to_end(self, slot: OwnedSemaphorePermit) {
         let begin = Instant::now();
         tracing::debug!(attempts = self.lease.record.attempts, "the job is ours");
-        let (ended, reason) = match self.read().await {
-            Ok(text) => self.run(text).await,
-            Err(Some(status)) => (Ended::Error(status), None),
+        let mut slot = Some(slot);
+        let (job, (ended, reason)) = match self.read(&mut slot).await {
+            Ok(text) => {
+                let text = Arc::new(text);
+                (Some(Arc::clone(&text)), self.run(&text).await)
+            }
+            Err(Some(status)) => (None, (Ended::Error(status), None)),
             Err(None) => return,
         };
         let run_ms = milliseconds(begin);
-        let publisher =
-            Publisher { provider: &self.provider, lease: self.lease.clone(), give_up: &self.shared.give_back };
+        let publisher = Publisher::new(&self.provider, self.lease.clone(), &self.shared).of_run(job, slot);
         let published = match (ended, reason) {
             (_, Some(StopReason::LeaseLost)) => Ok(Published::LeaseLost),
             (Ended::Stopped, Some(StopReason::GivenBack)) => return self.put_back().await,
-            (Ended::Done(result, _memory), _) => publisher.success(&result, Some(slot)).await,
-            (Ended::Stopped, _) => publisher.error(Status::cancelled(&self.lease.job_id), Some(slot)).await,
+            (Ended::Done(result, _memory), _) => publisher.success(&result).await,
+            (Ended::Stopped, _) => publisher.error(Status::cancelled(&self.lease.job_id)).await,
             (Ended::Error(status), _) => {
                 tracing::info!(why = status.error_message, "the job fails");
-                publisher.error(status, Some(slot)).await
+                publisher.error(status).await
             }
         };
         let total_ms = milliseconds(begin);
@@ -78,13 +83,29 @@ impl Work {
     }
 
     /// The text of the job; else the status that it ends with, or nothing if it has to wait for another start.
-    async fn read(&self) -> Result<Document, Option<Status>> {
+    ///
+    /// While the storage lets us wait the slot is left to jobs of other storages.
+    async fn read(&self, slot: &mut Option<OwnedSemaphorePermit>) -> Result<Document, Option<Status>> {
         let job_id = &self.lease.job_id;
-        let read = retry(&self.shared.give_back, || async { self.provider.get_job(Place::Running, job_id).await });
-        read.await.map_err(|error| match error.kind() {
+        let read = match self.provider.get_job(Place::Running, job_id).await {
+            Err(error) if error.is_temporary() => {
+                drop(slot.take());
+                let get = || self.provider.get_job(Place::Running, job_id);
+                let read = retry(&self.shared.give_back, get).await;
+                // Nobody closes the semaphore; if somebody did, the job would run all the same.
+                *slot = Arc::clone(&self.slots).acquire_owned().await.ok();
+                read
+            }
+            read => read,
+        };
+        read.map_err(|error| match error.kind() {
             StorageErrorKind::TooLarge => {
                 let limit = self.shared.options.max_job_mib;
-                Some(Status::invalid(job_id, &format!("the job is larger than the {limit} MiB that are allowed")))
+                let found = error.sizes().map_or_else(String::new, |(bytes, _)| format!(" with {bytes} bytes"));
+                Some(Status::invalid(
+                    job_id,
+                    &format!("the job{found} is larger than the {limit} MiB that are allowed"),
+                ))
             }
             StorageErrorKind::NotFound => {
                 tracing::error!("the job has vanished from the storage");
@@ -102,7 +123,7 @@ impl Work {
     }
 
     /// Runs the job, and meanwhile renews the lease and listens for reasons to stop.
-    async fn run(&self, text: Document) -> (Ended, Option<StopReason>) {
+    async fn run(&self, text: &Arc<Document>) -> (Ended, Option<StopReason>) {
         let stop = Stop::default();
         let run = run::run(&self.backend, &self.shared, &self.lease.job_id, text, &stop);
         tokio::pin!(run);

@@ -33,13 +33,14 @@ pub enum StorageErrorKind {
 pub struct StorageError {
     kind: StorageErrorKind,
     what: String,
+    sizes: Option<(u64, u64)>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl StorageError {
     /// An error of `kind`; `what` says what was tried on what, and what is wrong.
     pub fn new(kind: StorageErrorKind, what: impl Into<String>) -> Self {
-        Self { kind, what: what.into(), source: None }
+        Self { kind, what: what.into(), sizes: None, source: None }
     }
 
     /// The same with the error below it.
@@ -57,6 +58,17 @@ impl StorageError {
     /// A document `id` at `place` stands in the way.
     pub fn already_exists(place: &Place<'_>, id: &DocumentId) -> Self {
         Self::new(StorageErrorKind::AlreadyExists, format!("{place} has a document {id} already; it was left as it is"))
+    }
+
+    /// A document has `bytes` bytes in the form of the medium, more than the `allowed` ones; `what` names it.
+    pub fn too_large(what: &str, bytes: u64, allowed: u64) -> Self {
+        let what = format!("{what} has {bytes} bytes; allowed: {allowed}");
+        Self { sizes: Some((bytes, allowed)), ..Self::new(StorageErrorKind::TooLarge, what) }
+    }
+
+    /// The bytes that were found, and those that are allowed, where the error is about a size.
+    pub fn sizes(&self) -> Option<(u64, u64)> {
+        self.sizes
     }
 
     /// What the error means.

@@ -43,6 +43,12 @@ pub trait Storage: Send + Sync {
     /// The ids at a place, first come first; an unknown place is an empty one.
     async fn list(&self, place: Place<'_>) -> Result<Vec<DocumentId>, StorageError>;
 
+    /// How long after another a document must arrive to be listed behind it whatever their names are.
+    fn arrival_resolution(&self) -> Duration {
+        // The coarsest that is known keeps whole seconds.
+        Duration::from_millis(1100)
+    }
+
     /// Tries to take a job out of the queue into running, with a lease. Of all that try, in any process, one wins.
     async fn claim(&self, backend: &BackendName, job_id: &JobId) -> Result<Claim, StorageError>;
 

@@ -43,6 +43,19 @@ pub enum MediumOptions {
     Dropbox(DropboxOptions),
 }
 
+impl MediumOptions {
+    /// The value of the key `type`.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Local(_) => "local",
+            #[cfg(feature = "storage-mongodb")]
+            Self::Mongodb(_) => "mongodb",
+            #[cfg(feature = "storage-dropbox")]
+            Self::Dropbox(_) => "dropbox",
+        }
+    }
+}
+
 impl fmt::Display for MediumOptions {
     /// Writes what the medium is and where, without secrets.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,6 +4,7 @@
 pub(crate) mod daemon;
 #[cfg(feature = "storage-dropbox")]
 pub(crate) mod dropbox;
+pub(crate) mod mortal;
 
 use std::any::Any;
 use std::path::{Path, PathBuf};

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt};
+use cap_std::fs::{Dir, File, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
+use jiff::Timestamp;
 use rustix::fs::{Mode, OFlags, RenameFlags, fsync, openat, renameat_with};
 use rustix::io::Errno;
 
@@ -22,6 +23,8 @@ pub(super) struct Tree {
 pub(super) struct Entry {
     pub(super) name: String,
     pub(super) modified: SystemTime,
+    /// When the file was last written, renamed, or given a second name.
+    pub(super) changed: Timestamp,
 }
 
 impl Tree {
@@ -109,7 +112,8 @@ impl Tree {
             let Ok(name) = entry.file_name().into_string() else { continue };
             match entry.metadata() {
                 Ok(metadata) if metadata.is_file() => {
-                    entries.push(Entry { name, modified: metadata.modified()?.into_std() });
+                    let modified = metadata.modified()?.into_std();
+                    entries.push(Entry { name, modified, changed: changed(&metadata) });
                 }
                 // Directories and links are none of ours; a file that has just gone belongs to somebody else now.
                 Ok(_) => {}
@@ -119,6 +123,13 @@ impl Tree {
         }
         Ok(entries)
     }
+}
+
+/// When the inode changed last. Unlike the time of modification, a rename sets it, and no program can. A time that no
+/// calendar has counts as one that is never over.
+pub(super) fn changed(metadata: &Metadata) -> Timestamp {
+    let nanoseconds = i32::try_from(metadata.ctime_nsec()).unwrap_or_default();
+    Timestamp::new(metadata.ctime(), nanoseconds).unwrap_or(Timestamp::MAX)
 }
 
 /// Whether a file has the name of one that was being written.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs::TryLockError;
 use std::io::{self, ErrorKind, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use cap_std::fs::{Dir, OpenOptions};
 use jiff::Timestamp;
@@ -19,7 +19,7 @@ use crate::storage::provider::since_1970;
 pub(super) const LEASES: &str = "jobs/leases";
 
 /// The file in an instance's folder that is locked while the instance lives, and touched at every renewal.
-const ALIVE: &str = "alive";
+pub(super) const ALIVE: &str = "alive";
 
 /// This process as a holder of leases at one storage. Its folder is `jobs/leases/<name>`.
 pub(super) struct Instance {
@@ -34,6 +34,14 @@ pub(super) struct Instance {
 pub(super) struct DeadInstance {
     pub(super) folder: String,
     _lock: std::fs::File,
+}
+
+/// An instance as anybody sees it who looks at the storage.
+pub(super) struct Seen {
+    pub(super) name: InstanceName,
+    pub(super) is_dead: bool,
+    /// Its name, host and process, as far as they are known.
+    pub(super) described: String,
 }
 
 /// What an instance says of itself.
@@ -61,6 +69,48 @@ impl Mark {
     fn is_of_this_machine(&self, here: &Self) -> bool {
         (!self.boot.is_empty() && self.boot == here.boot) || (!self.host.is_empty() && self.host == here.host)
     }
+}
+
+/// Whether the instance in `folder` has died, now that its lock is free. `now` is the time of the file system.
+fn is_dead(folder: &Dir, lock: &std::fs::File, now: impl FnOnce() -> io::Result<SystemTime>) -> io::Result<bool> {
+    match read_mark(folder) {
+        Some(mark) if !mark.is_of_this_machine(&Mark::of_this_process(Duration::ZERO)) => {
+            // Both times are the file system's, so the clocks of the two machines do not matter.
+            let silent_for = now()?.duration_since(lock.metadata()?.modified()?);
+            Ok(silent_for.is_ok_and(|silence| silence > Duration::from_secs(mark.lease_s)))
+        }
+        _ => Ok(true),
+    }
+}
+
+/// Looks whether an instance lives, and disturbs nobody: the lock is asked for together with others. `None` if it has
+/// just gone.
+pub(super) fn see(
+    tree: &Tree,
+    name: InstanceName,
+    now: impl FnOnce() -> io::Result<SystemTime>,
+) -> io::Result<Option<Seen>> {
+    let folder = match tree.dir(&format!("{LEASES}/{name}")) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        folder => folder?,
+    };
+    let lock = match open_file(&folder, ALIVE) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        lock => lock?.into_std(),
+    };
+    let described = match read_mark(&folder) {
+        Some(Mark { host, pid, .. }) if !host.is_empty() => format!("{name} (process {pid} on {host})"),
+        Some(Mark { pid, .. }) => format!("{name} (process {pid})"),
+        None => name.to_string(),
+    };
+    let is_dead = match lock.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => false,
+        result => {
+            result.map_err(io::Error::from)?;
+            is_dead(&folder, &lock, now)?
+        }
+    };
+    Ok(Some(Seen { name, is_dead, described }))
 }
 
 impl Instance {
@@ -115,6 +165,12 @@ impl Instance {
         Ok(futimens(&self.lock, &Timestamps { last_access: now, last_modification: now })?)
     }
 
+    /// The time of the file system.
+    pub(super) fn now(&self) -> io::Result<SystemTime> {
+        self.touch()?;
+        self.lock.metadata()?.modified()
+    }
+
     /// The other instances that have died.
     pub(super) fn find_dead(&self, tree: &Tree) -> io::Result<Vec<DeadInstance>> {
         let mut dead = Vec::new();
@@ -155,15 +211,7 @@ impl Instance {
         if !folder.exists(ALIVE) {
             return Ok(None);
         }
-        let is_dead = match read_mark(&folder) {
-            Some(mark) if !mark.is_of_this_machine(&Mark::of_this_process(Duration::ZERO)) => {
-                // Both times are the file system's, so the clocks of the two machines do not matter.
-                self.touch()?;
-                let silent_for = self.lock.metadata()?.modified()?.duration_since(lock.metadata()?.modified()?);
-                silent_for.is_ok_and(|silence| silence > Duration::from_secs(mark.lease_s))
-            }
-            _ => true,
-        };
+        let is_dead = is_dead(&folder, &lock, || self.now())?;
         Ok(is_dead.then_some(DeadInstance { folder: path, _lock: lock }))
     }
 }

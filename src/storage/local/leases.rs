@@ -19,21 +19,22 @@
 
 use std::io::{self, ErrorKind, Write};
 
-use cap_std::fs::{Dir, MetadataExt, OpenOptions};
+use cap_std::fs::{Dir, OpenOptions};
 use jiff::Timestamp;
 
-use super::files::{Tree, is_temporary, read_file, rename_new, sync};
+use super::files::{Tree, changed, is_temporary, read_file, rename_new, sync};
+use super::holders::{is_held, is_leased, lock_adoption};
 use super::instance::{DeadInstance, Instance, LEASES, instance_names};
 use crate::job::{BackendName, JobId};
 use crate::storage::{Lease, LeaseRecord, Place};
 
 const LARGEST_RECORD: u64 = 1 << 20;
 
-fn job_file(job_id: &JobId) -> String {
+pub(super) fn job_file(job_id: &JobId) -> String {
     format!("{job_id}.job")
 }
 
-fn lease_file(job_id: &JobId) -> String {
+pub(super) fn lease_file(job_id: &JobId) -> String {
     format!("{job_id}.lease")
 }
 
@@ -43,24 +44,30 @@ fn cancel_file(job_id: &JobId) -> String {
     format!("{job_id}{CANCEL}")
 }
 
-fn record_file(job_id: &JobId) -> String {
+pub(super) fn record_file(job_id: &JobId) -> String {
     format!("{job_id}.record")
 }
 
-fn document_file(job_id: &JobId) -> String {
+pub(super) fn document_file(job_id: &JobId) -> String {
     format!("{job_id}.json")
 }
 
 /// `Ok` where the file had gone already.
-fn remove_if_there(dir: &Dir, name: &str) -> io::Result<()> {
+pub(super) fn remove_if_there(dir: &Dir, name: &str) -> io::Result<()> {
     match dir.remove_file(name) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         result => result,
     }
 }
 
-fn read_record(dir: &Dir, name: &str) -> Option<LeaseRecord> {
+pub(super) fn read_record(dir: &Dir, name: &str) -> Option<LeaseRecord> {
     serde_json::from_slice(&read_file(dir, name, LARGEST_RECORD).ok()?).ok()
+}
+
+/// When a lease without a record was taken: the claim is what changed the file last, also after a power failure that
+/// emptied it.
+pub(super) fn claimed_at(dir: &Dir, name: &str) -> Timestamp {
+    dir.symlink_metadata(name).map_or_else(|_| Timestamp::now(), |metadata| changed(&metadata))
 }
 
 impl Instance {
@@ -75,31 +82,65 @@ impl Instance {
             queue => queue?,
         };
         let own = self.leases_of(tree, backend)?;
-        let running = tree.dir_or_new(&Place::Running.to_string())?;
-        let leases = tree.dir(LEASES)?;
         let _transit = self.lock_transit();
-        match rename_new(&queue, &document_file(job_id), &own, &job_file(job_id)) {
-            Err(error) if error.kind() == ErrorKind::NotFound && self.is_in(tree) => return Ok(None),
-            result => result?,
+        if !self.take(tree, &queue, &own, job_id)? {
+            return Ok(None);
         }
-        let kept = read_record(&leases, &record_file(job_id));
-        let had_record = kept.is_some();
-        let leased = new_lease(&own, job_id, kept.as_ref());
-        let record = kept.unwrap_or_else(|| LeaseRecord::new(Timestamp::now()));
-        let taken = leased.and_then(|()| rename_new(&own, &job_file(job_id), &running, &document_file(job_id)));
-        if let Err(error) = taken {
+        hold(tree, &own, backend, job_id).map(Some).inspect_err(|_| {
             // A full disk, or a job of that id is running: the job goes back where it was, at the latest when this
             // instance looks after what it has in transit.
             if let Err(stuck) = return_transit(tree, &own, backend, job_id, None) {
                 tracing::warn!(%job_id, %stuck, "a job that could not be claimed is kept until it can go back");
             }
-            return Err(error);
+        })
+    }
+
+    /// Takes the lease of a running job that has none; `None` if it is not running, or has one.
+    ///
+    /// The steps are those of a claim, but that the job comes from running. Those who adopt do it in turn; where the
+    /// file system has no locks for that, the second look tells who was first.
+    pub(super) fn adopt_unleased(
+        &self,
+        tree: &Tree,
+        backend: &BackendName,
+        job_id: &JobId,
+    ) -> io::Result<Option<Lease>> {
+        let running = match tree.dir(&Place::Running.to_string()) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            running => running?,
+        };
+        let own = self.leases_of(tree, backend)?;
+        let _turn = lock_adoption(&tree.dir(LEASES)?)?;
+        let _transit = self.lock_transit();
+        // Twice, since one look misses a lease that is taken over from a dead spooler meanwhile.
+        if is_held(tree, job_id)? || is_held(tree, job_id)? || !self.take(tree, &running, &own, job_id)? {
+            return Ok(None);
         }
-        if had_record && let Err(error) = remove_if_there(&leases, &record_file(job_id)) {
-            // The job is ours all the same, and an old record does no harm.
-            tracing::debug!(%job_id, %error, "the record of an earlier claim could not be removed");
+        let go_back = || match rename_new(&own, &job_file(job_id), &running, &document_file(job_id)) {
+            Ok(()) => {}
+            Err(stuck) => tracing::warn!(%job_id, %stuck, "a job that could not be adopted goes to its queue"),
+        };
+        match is_leased(tree, job_id) {
+            Ok(false) => {}
+            other => {
+                go_back();
+                return other.map(|_| None);
+            }
         }
-        Ok(Some(Lease { backend: backend.clone(), job_id: job_id.clone(), record }))
+        hold(tree, &own, backend, job_id).map(Some).inspect_err(|_| {
+            // Without a job beside it a lease would claim what lies in running.
+            if remove_if_there(&own, &lease_file(job_id)).is_ok() {
+                go_back();
+            }
+        })
+    }
+
+    /// Renames a job to our folder, which decides who has it; false if it is not there any more.
+    fn take(&self, tree: &Tree, from: &Dir, own: &Dir, job_id: &JobId) -> io::Result<bool> {
+        match rename_new(from, &document_file(job_id), own, &job_file(job_id)) {
+            Err(error) if error.kind() == ErrorKind::NotFound && self.is_in(tree) => Ok(false),
+            result => result.map(|()| true),
+        }
     }
 
     /// Whether the lease is held, and if so whether the job shall be cancelled. Stores a changed record.
@@ -187,9 +228,7 @@ impl Instance {
     fn adopt(&self, tree: &Tree, theirs: &Dir, backend: &BackendName, job_id: &JobId) -> io::Result<Option<Lease>> {
         let own = self.leases_of(tree, backend)?;
         let name = lease_file(job_id);
-        // Without a record, also after a power failure that emptied it, the claim is what changed the file last.
-        let changed = theirs.symlink_metadata(&name).map(|metadata| metadata.ctime()).unwrap_or_default();
-        let claimed = Timestamp::from_second(changed).unwrap_or_else(|_| Timestamp::now());
+        let claimed = claimed_at(theirs, &name);
         match rename_new(theirs, &name, &own, &name) {
             // Its job had a .job file and went back to the queue, or another machine was quicker.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -206,6 +245,22 @@ impl Instance {
         }
         Ok(Some(lease))
     }
+}
+
+/// Makes the lease of a job in our folder, and lets the job go on to running.
+fn hold(tree: &Tree, own: &Dir, backend: &BackendName, job_id: &JobId) -> io::Result<Lease> {
+    let running = tree.dir_or_new(&Place::Running.to_string())?;
+    let leases = tree.dir(LEASES)?;
+    let kept = read_record(&leases, &record_file(job_id));
+    let had_record = kept.is_some();
+    new_lease(own, job_id, kept.as_ref())?;
+    let record = kept.unwrap_or_else(|| LeaseRecord::new(Timestamp::now()));
+    rename_new(own, &job_file(job_id), &running, &document_file(job_id))?;
+    if had_record && let Err(error) = remove_if_there(&leases, &record_file(job_id)) {
+        // The job is ours all the same, and an old record does no harm.
+        tracing::debug!(%job_id, %error, "the record of an earlier claim could not be removed");
+    }
+    Ok(Lease { backend: backend.clone(), job_id: job_id.clone(), record })
 }
 
 /// Removes what is left of a dead instance that has no leases any more.
@@ -233,7 +288,7 @@ fn new_lease(own: &Dir, job_id: &JobId, record: Option<&LeaseRecord>) -> io::Res
 }
 
 /// The subfolders of an instance, one per backend.
-fn backends_of(tree: &Tree, instance: &str) -> io::Result<Vec<(BackendName, Dir)>> {
+pub(super) fn backends_of(tree: &Tree, instance: &str) -> io::Result<Vec<(BackendName, Dir)>> {
     let folder = tree.dir(instance)?;
     let mut backends = Vec::new();
     for entry in folder.entries()? {
@@ -249,7 +304,7 @@ fn backends_of(tree: &Tree, instance: &str) -> io::Result<Vec<(BackendName, Dir)
 }
 
 /// The jobs that have a file with this ending.
-fn ids_of(dir: &Dir, ending: &str) -> io::Result<Vec<JobId>> {
+pub(super) fn ids_of(dir: &Dir, ending: &str) -> io::Result<Vec<JobId>> {
     Ok(names_of(dir)?.iter().filter_map(|name| name.strip_suffix(ending)?.parse().ok()).collect())
 }
 

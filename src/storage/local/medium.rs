@@ -14,10 +14,10 @@ use rustix::io::Errno;
 use serde::de::IgnoredAny;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use super::files::{Tree, open_file, read_file};
+use super::files::{Entry, Tree, open_file, read_file};
 use super::instance::Instance;
-use super::leases;
 use super::watch::QueueWatch;
+use super::{holders, leases, survey};
 use crate::job::{BackendName, Document, DocumentId, JobId};
 use crate::storage::options::LocalOptions;
 use crate::storage::{
@@ -32,6 +32,9 @@ const FORGETTING: Duration = Duration::from_secs(60);
 
 /// How often to look for spoolers that died. It costs one directory listing.
 const ORPHAN_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The clock that gives files their times ticks at least this often.
+const ARRIVAL_RESOLUTION: Duration = Duration::from_millis(12);
 
 /// A storage of local files.
 pub struct Local {
@@ -88,6 +91,14 @@ impl Local {
         blocking(move || action(&disk)).await.map_err(|error| failure(doing(), error))
     }
 
+    /// The files at a place, first come first.
+    async fn entries(&self, place: Place<'_>) -> Result<Vec<Entry>, StorageError> {
+        let path = place.to_string();
+        let mut entries = self.run(|| format!("cannot list {place}"), move |disk| disk.tree.list(&path)).await?;
+        entries.sort_by(|a, b| (a.modified, &a.name).cmp(&(b.modified, &b.name)));
+        Ok(entries)
+    }
+
     /// The same for one document, with `NotFound` and `AlreadyExists` in words.
     async fn on_document<T: Send + 'static>(
         &self,
@@ -131,6 +142,11 @@ fn failure(what: String, error: io::Error) -> StorageError {
         _ => StorageErrorKind::Unavailable,
     };
     StorageError::new(kind, what).caused_by(error)
+}
+
+/// The id of the document in a file, if it is one.
+fn document_id(entry: &Entry) -> Option<DocumentId> {
+    entry.name.strip_suffix(".json")?.parse().ok()
 }
 
 fn file_name(id: &DocumentId) -> String {
@@ -262,10 +278,11 @@ impl Storage for Local {
     }
 
     async fn list(&self, place: Place<'_>) -> Result<Vec<DocumentId>, StorageError> {
-        let path = place.to_string();
-        let mut entries = self.run(|| format!("cannot list {place}"), move |disk| disk.tree.list(&path)).await?;
-        entries.sort_by(|a, b| (a.modified, &a.name).cmp(&(b.modified, &b.name)));
-        Ok(entries.iter().filter_map(|entry| entry.name.strip_suffix(".json")?.parse().ok()).collect())
+        Ok(self.entries(place).await?.iter().filter_map(document_id).collect())
+    }
+
+    fn arrival_resolution(&self) -> Duration {
+        ARRIVAL_RESOLUTION
     }
 
     async fn claim(&self, backend: &BackendName, job_id: &JobId) -> Result<Claim, StorageError> {
@@ -336,22 +353,26 @@ impl Storage for Local {
     }
 
     async fn backends(&self) -> Result<Vec<BackendName>, StorageError> {
-        Err(StorageError::new(StorageErrorKind::Refused, "not built yet"))
+        self.run(|| "cannot look for backends".into(), |disk| survey::backends(&disk.tree)).await
     }
 
-    async fn unchanged_since(&self, place: Place<'_>, _time: Timestamp) -> Result<Vec<DocumentId>, StorageError> {
-        Err(StorageError::new(StorageErrorKind::Refused, format!("not built yet: {place}")))
+    async fn unchanged_since(&self, place: Place<'_>, time: Timestamp) -> Result<Vec<DocumentId>, StorageError> {
+        let entries = self.entries(place).await?;
+        Ok(entries.iter().filter(|entry| entry.changed <= time).filter_map(document_id).collect())
     }
 
     async fn leases(&self) -> Result<Vec<HeldLease>, StorageError> {
-        Err(StorageError::new(StorageErrorKind::Refused, "not built yet"))
+        let action = |disk: &Disk| holders::held_leases(&disk.tree, || disk.instance()?.now());
+        self.run(|| "cannot list the leases".into(), action).await
     }
 
-    async fn adopt_unleased(&self, _backend: &BackendName, job_id: &JobId) -> Result<Option<Lease>, StorageError> {
-        Err(StorageError::new(StorageErrorKind::Refused, format!("not built yet: {job_id}")))
+    async fn adopt_unleased(&self, backend: &BackendName, job_id: &JobId) -> Result<Option<Lease>, StorageError> {
+        let (of, id) = (backend.clone(), job_id.clone());
+        let action = move |disk: &Disk| disk.instance()?.adopt_unleased(&disk.tree, &of, &id);
+        self.run(|| format!("cannot adopt {job_id} of {backend}"), action).await
     }
 
-    async fn leftovers(&self, _remove: bool) -> Result<Vec<Leftover>, StorageError> {
-        Err(StorageError::new(StorageErrorKind::Refused, "not built yet"))
+    async fn leftovers(&self, remove: bool) -> Result<Vec<Leftover>, StorageError> {
+        self.run(|| "cannot look for leftovers".into(), move |disk| survey::leftovers(&disk.tree, remove)).await
     }
 }

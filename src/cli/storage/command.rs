@@ -1,0 +1,22 @@
+//! The subcommands of `qspool storage`.
+
+use clap::Subcommand;
+
+use super::{check, list};
+use crate::cli::args::in_runtime;
+use crate::cli::failure::Failure;
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum StorageCommand {
+    /// List the storages of the configuration.
+    List(list::ListArguments),
+    /// Say whether a storage can be reached, and written to.
+    Check(check::CheckArguments),
+}
+
+pub(in crate::cli) fn run(command: StorageCommand) -> Result<(), Failure> {
+    match command {
+        StorageCommand::List(arguments) => list::run(&arguments),
+        StorageCommand::Check(arguments) => in_runtime(check::run(arguments)),
+    }
+}
