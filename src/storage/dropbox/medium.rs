@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -31,6 +32,8 @@ pub struct Dropbox {
     orphans: Orphans,
     watch: Watch,
     context: StorageContext,
+    /// Counts from a random number on, so that no two ids of one second are the same.
+    ids: AtomicU32,
 }
 
 impl Dropbox {
@@ -44,7 +47,8 @@ impl Dropbox {
         client.get_current_account().await.map_err(|error| error.of(format_args!("cannot open the storage {name}")))?;
         let queues = Arc::new(Queues::new(Arc::clone(&client)));
         let leases = Leases::new(Arc::clone(&client), Arc::clone(&queues), context.lease);
-        Ok(Self { client, queues, leases, orphans: Orphans::default(), watch: Watch::default(), context })
+        let (orphans, watch, ids) = (Orphans::default(), Watch::default(), AtomicU32::new(rand::random()));
+        Ok(Self { client, queues, leases, orphans, watch, context, ids })
     }
 
     fn size_limit(&self, place: Place<'_>) -> u64 {
@@ -189,7 +193,7 @@ impl Storage for Dropbox {
 
     fn new_job_id(&self, backend: &BackendName, user: &UserName) -> Result<JobId, NameError> {
         let time = Timestamp::now().strftime("%Y%m%d_%H%M%S").to_string();
-        JobId::of_user(&time, backend, user, rand::random())
+        JobId::of_user(&time, backend, user, self.ids.fetch_add(1, Ordering::Relaxed))
     }
 
     async fn backends(&self) -> Result<Vec<BackendName>, StorageError> {

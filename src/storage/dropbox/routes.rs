@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -48,13 +49,6 @@ pub(super) enum Mode<'a> {
     Update(&'a str),
     /// Whatever is there is replaced.
     Overwrite,
-}
-
-/// The answer to a wait for changes.
-pub(super) struct Poll {
-    pub(super) has_changes: bool,
-    /// How long to wait before the next one, in seconds.
-    pub(super) backoff_s: u64,
 }
 
 fn unreadable(what: &str) -> CallError {
@@ -194,11 +188,13 @@ impl Client {
         read_page(&self.call(Style::Read, "files/list_folder/continue", &argument, Vec::new()).await?.result)
     }
 
-    /// Waits for a change after a cursor.
-    pub(super) async fn wait_for_change(&self, cursor: &str, timeout: std::time::Duration) -> Result<Poll, CallError> {
+    /// Waits for a change after a cursor, or until the time is over; says how long to rest before the next wait.
+    pub(super) async fn wait_for_change(&self, cursor: &str, timeout: Duration) -> Result<Duration, CallError> {
         let answer = self.longpoll(cursor, timeout).await?.result;
-        let has_changes = answer["changes"].as_bool().ok_or_else(|| unreadable("a poll"))?;
-        Ok(Poll { has_changes, backoff_s: answer["backoff"].as_u64().unwrap_or_default() })
+        if !answer["changes"].is_boolean() {
+            return Err(unreadable("a wait for changes"));
+        }
+        Ok(Duration::from_secs(answer["backoff"].as_u64().unwrap_or_default()))
     }
 }
 

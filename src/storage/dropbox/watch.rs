@@ -77,9 +77,9 @@ impl Follower {
         loop {
             let mut rest = Duration::ZERO;
             match self.client.wait_for_change(&cursor, POLL).await {
-                Ok(poll) => {
+                Ok(backoff) => {
                     failures = 0;
-                    rest = Duration::from_secs(poll.backoff_s);
+                    rest = backoff;
                 }
                 Err(error) if error.is("reset") => return error,
                 Err(error) => {
