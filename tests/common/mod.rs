@@ -4,7 +4,7 @@
 pub(crate) mod daemon;
 #[cfg(feature = "storage-dropbox")]
 pub(crate) mod dropbox;
-pub(crate) mod mortal;
+pub(crate) mod fated;
 
 use std::any::Any;
 use std::path::{Path, PathBuf};
