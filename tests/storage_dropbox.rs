@@ -137,7 +137,8 @@ async fn a_wrong_login_names_the_key() {
     let server = DropboxServer::start();
     let right = || dropbox_options(&server);
     let wrong = |text: &str| Some(text.to_owned().into());
-    let text = refused(DropboxOptions { refresh_token: wrong("hunter2"), ..right() }, "storage.lab.refresh_token").await;
+    let text =
+        refused(DropboxOptions { refresh_token: wrong("hunter2"), ..right() }, "storage.lab.refresh_token").await;
     assert!(text.contains("qspool dropbox authorize"), "{text}");
     refused(DropboxOptions { app_key: "nobody".to_owned(), ..right() }, "storage.lab.app_key").await;
     refused(DropboxOptions { app_secret: wrong("hunter2"), ..right() }, "app_secret").await;

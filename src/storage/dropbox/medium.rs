@@ -57,8 +57,7 @@ impl Dropbox {
 
     /// What lies at a place, in the order in which it came.
     async fn files(&self, place: Place<'_>) -> Result<Vec<(DocumentId, File)>, CallError> {
-        let listing: Listing =
-            self.client.list_or_nothing(&paths::folder(place), paths::has_subfolders(place)).await?;
+        let listing: Listing = self.client.list_or_nothing(&paths::folder(place), paths::has_subfolders(place)).await?;
         let mut files: Vec<_> =
             listing.files().filter_map(|file| Some((paths::id_at(place, &file.path)?, file.clone()))).collect();
         files.sort_by(|(a_id, a), (b_id, b)| (a.modified, a_id.as_str()).cmp(&(b.modified, b_id.as_str())));

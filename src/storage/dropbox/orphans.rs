@@ -263,12 +263,7 @@ impl Leases {
         Ok(false)
     }
 
-    async fn cancel_at(
-        &self,
-        name: &InstanceName,
-        backend: &BackendName,
-        job_id: &JobId,
-    ) -> Result<bool, CallError> {
+    async fn cancel_at(&self, name: &InstanceName, backend: &BackendName, job_id: &JobId) -> Result<bool, CallError> {
         let path = paths::instance_file(name);
         for _ in 0..ROUNDS {
             // Edited as it is: a newer program may keep more in it than this one knows.
@@ -312,11 +307,8 @@ impl Leases {
         // Ours as long as it lies there; but somebody may have claimed or adopted it just before.
         let mut lease = None;
         if !self.is_noted(job_id).await? {
-            let new = Lease {
-                backend: backend.clone(),
-                job_id: job_id.clone(),
-                record: LeaseRecord::new(Timestamp::now()),
-            };
+            let new =
+                Lease { backend: backend.clone(), job_id: job_id.clone(), record: LeaseRecord::new(Timestamp::now()) };
             if file.note(&new).await? == Hold::Ours {
                 lease = Some(new);
             }

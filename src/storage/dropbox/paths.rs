@@ -194,7 +194,8 @@ mod tests {
     #[test]
     fn the_files_of_leases_are_told_apart() {
         let instance = InstanceName::new(1, 2, 3);
-        let (backend, job): (BackendName, JobId) = ("fermions".parse().expect("a name"), "a.b-c".parse().expect("an id"));
+        let (backend, job): (BackendName, JobId) =
+            ("fermions".parse().expect("a name"), "a.b-c".parse().expect("an id"));
         assert_eq!(lease_entry_at(&instance_file(&instance)), Some(LeaseEntry::Instance(instance.clone())));
         assert_eq!(lease_entry_at(&record(&job)), Some(LeaseEntry::Record(job.clone())));
         let path = transit(&instance, &backend, &job);
