@@ -38,6 +38,8 @@ pub(crate) struct TempStorage {
     /// How long it takes until the jobs of a dead spooler can be taken over.
     expiry: Duration,
     keeps_bytes: bool,
+    /// How far apart two documents have to come for the order to be kept.
+    tick: Duration,
 }
 
 impl TempStorage {
@@ -48,7 +50,20 @@ impl TempStorage {
         let StorageOptions { medium, .. } = StorageOptions::local(directory.path().to_owned());
         // The kernel tells at once when a spooler has died.
         let (lease, expiry) = (Duration::from_secs(60), Duration::ZERO);
-        Self { _place: Box::new(directory), options: medium, lease, expiry, keeps_bytes: true }
+        let tick = Duration::from_millis(20);
+        Self { _place: Box::new(directory), options: medium, lease, expiry, keeps_bytes: true, tick }
+    }
+
+    /// An account of Dropbox.
+    #[cfg(feature = "storage-dropbox")]
+    #[expect(clippy::unused_async, reason = "other media have a server to start")]
+    pub(crate) async fn dropbox() -> Self {
+        let server = dropbox::DropboxServer::start();
+        let options = MediumOptions::Dropbox(dropbox_options(&server));
+        let (lease, tick) = (Duration::from_secs(2), Duration::from_secs(1));
+        // The clock of the service is known to a second, and it tells whole ones.
+        let expiry = lease + Duration::from_secs(2);
+        Self { _place: Box::new(server), options, lease, expiry, keeps_bytes: true, tick }
     }
 
     /// The databases of a server, which this value has for itself.
@@ -57,7 +72,8 @@ impl TempStorage {
         let lent = mongodb::lend().await;
         let options = lent.options();
         let (lease, expiry) = (Duration::from_secs(2), Duration::from_millis(2500));
-        Self { _place: Box::new(lent), options, lease, expiry, keeps_bytes: false }
+        let tick = Duration::from_millis(1);
+        Self { _place: Box::new(lent), options, lease, expiry, keeps_bytes: false, tick }
     }
 
     /// How to reach it.
@@ -68,6 +84,11 @@ impl TempStorage {
     /// How long it takes until the jobs of a dead spooler can be taken over.
     pub(crate) fn expiry(&self) -> Duration {
         self.expiry
+    }
+
+    /// How far apart two documents have to come for the order to be kept.
+    pub(crate) fn tick(&self) -> Duration {
+        self.tick
     }
 
     /// Whether `found` is what was stored as `text`: byte for byte, or by its values on a medium that keeps those.
@@ -97,6 +118,21 @@ impl TempStorage {
     pub(crate) fn kill(storage: Arc<dyn Storage>) {
         assert_eq!(Arc::strong_count(&storage), 1, "somebody else still uses it");
         drop(storage);
+    }
+}
+
+/// How to reach the account of a server.
+#[cfg(feature = "storage-dropbox")]
+pub(crate) fn dropbox_options(server: &dropbox::DropboxServer) -> qspool::storage::DropboxOptions {
+    qspool::storage::DropboxOptions {
+        app_key: server.app_key().to_owned(),
+        app_secret: None,
+        app_secret_file: None,
+        refresh_token: Some(server.refresh_token().to_owned().into()),
+        refresh_token_file: None,
+        endpoint: Some(server.url().to_owned()),
+        ca_file: None,
+        timeout_s: 20,
     }
 }
 
