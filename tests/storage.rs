@@ -148,7 +148,7 @@ async fn a_queue_is_listed_in_the_order_of_arrival(temp: TempStorage) {
     let mut arrived = Vec::new();
     for number in [9, 3, 7, 1] {
         arrived.push(id(&submitted(&*storage, number).await));
-        tokio::time::sleep(temp.tick()).await;
+        tokio::time::sleep(storage.arrival_resolution()).await;
     }
     assert_eq!(storage.list(Place::Queued(&backend())).await.expect("listed"), arrived);
 }
@@ -203,7 +203,7 @@ async fn a_claimed_job_lies_in_running_with_a_lease(temp: TempStorage) {
 async fn a_job_put_back_is_first_again_and_keeps_its_record(temp: TempStorage) {
     let storage = temp.open().await;
     let first = submitted(&*storage, 5).await;
-    tokio::time::sleep(temp.tick()).await;
+    tokio::time::sleep(storage.arrival_resolution()).await;
     let second = submitted(&*storage, 1).await;
     let mut lease = claim(&*storage, &first).await.expect("claimed");
     lease.record.attempts = 2;

@@ -38,8 +38,6 @@ pub(crate) struct TempStorage {
     /// How long it takes until the jobs of a dead spooler can be taken over.
     expiry: Duration,
     keeps_bytes: bool,
-    /// How far apart two documents have to come for the order to be kept.
-    tick: Duration,
 }
 
 impl TempStorage {
@@ -50,8 +48,7 @@ impl TempStorage {
         let StorageOptions { medium, .. } = StorageOptions::local(directory.path().to_owned());
         // The kernel tells at once when a spooler has died.
         let (lease, expiry) = (Duration::from_secs(60), Duration::ZERO);
-        let tick = Duration::from_millis(20);
-        Self { _place: Box::new(directory), options: medium, lease, expiry, keeps_bytes: true, tick }
+        Self { _place: Box::new(directory), options: medium, lease, expiry, keeps_bytes: true }
     }
 
     /// An account of Dropbox.
@@ -60,10 +57,10 @@ impl TempStorage {
     pub(crate) async fn dropbox() -> Self {
         let server = dropbox::DropboxServer::start();
         let options = MediumOptions::Dropbox(dropbox_options(&server));
-        let (lease, tick) = (Duration::from_secs(2), Duration::from_secs(1));
+        let lease = Duration::from_secs(2);
         // The clock of the service is known to a second, and it tells whole ones.
         let expiry = lease + Duration::from_secs(2);
-        Self { _place: Box::new(server), options, lease, expiry, keeps_bytes: true, tick }
+        Self { _place: Box::new(server), options, lease, expiry, keeps_bytes: true }
     }
 
     /// The databases of a server, which this value has for itself.
@@ -72,8 +69,7 @@ impl TempStorage {
         let lent = mongodb::lend().await;
         let options = lent.options();
         let (lease, expiry) = (Duration::from_secs(2), Duration::from_millis(2500));
-        let tick = Duration::from_millis(1);
-        Self { _place: Box::new(lent), options, lease, expiry, keeps_bytes: false, tick }
+        Self { _place: Box::new(lent), options, lease, expiry, keeps_bytes: false }
     }
 
     /// How to reach it.
@@ -84,11 +80,6 @@ impl TempStorage {
     /// How long it takes until the jobs of a dead spooler can be taken over.
     pub(crate) fn expiry(&self) -> Duration {
         self.expiry
-    }
-
-    /// How far apart two documents have to come for the order to be kept.
-    pub(crate) fn tick(&self) -> Duration {
-        self.tick
     }
 
     /// Whether `found` is what was stored as `text`: byte for byte, or by its values on a medium that keeps those.

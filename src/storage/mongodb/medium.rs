@@ -117,6 +117,11 @@ impl Storage for Mongodb {
         Ok(adopted.leases)
     }
 
+    fn arrival_resolution(&self) -> Duration {
+        // A collection gives its documents in the order in which they were inserted.
+        Duration::ZERO
+    }
+
     fn orphan_interval(&self) -> Duration {
         self.leases.orphan_interval()
     }
