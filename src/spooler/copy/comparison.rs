@@ -147,12 +147,13 @@ mod tests {
         assert_eq!(difference(Place::Configs, &early, &late), Difference::Keep);
         let signed = |kid: &str, document: &Document| {
             let payload = str::from_utf8(document.text()).expect("is text");
-            Document::from_text(format!(
-                r#"{{"header": {{"kid": "{kid}"}}, "payload": {payload}, "signature": "s"}}"#
-            ))
+            Document::from_text(format!(r#"{{"header": {{"kid": "{kid}"}}, "payload": {payload}, "signature": "s"}}"#))
         };
         assert!(matches!(difference(Place::Configs, &late, &signed("k", &early)), Difference::Conflict(_)));
-        assert!(matches!(difference(Place::Configs, &signed("l", &late), &signed("k", &early)), Difference::Conflict(_)));
+        assert!(matches!(
+            difference(Place::Configs, &signed("l", &late), &signed("k", &early)),
+            Difference::Conflict(_)
+        ));
         assert_eq!(difference(Place::Configs, &signed("k", &late), &signed("k", &early)), Difference::Replace);
     }
 }

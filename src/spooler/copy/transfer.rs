@@ -324,9 +324,7 @@ impl<'a> Transfer<'a> {
             Err(error) => return self.failed(self.to, error, None),
         }
         match self.patiently(|| self.target.move_to(place, item.to, item.id)).await {
-            Err(error)
-                if !matches!(error.kind(), StorageErrorKind::NotFound | StorageErrorKind::AlreadyExists) =>
-            {
+            Err(error) if !matches!(error.kind(), StorageErrorKind::NotFound | StorageErrorKind::AlreadyExists) => {
                 self.failed(self.to, error, None)
             }
             _ => self.compare(item, &document, Outcome::Copied).await,
@@ -396,9 +394,8 @@ impl<'a> Transfer<'a> {
                 Ok(Outcome::Failed(format!("it has left its place at the storage {name} since the copy began")))
             }
             StorageErrorKind::TooLarge => {
-                let bytes = document.map_or_else(String::new, |document| {
-                    format!("; it has {} bytes as a text", document.text().len())
-                });
+                let bytes = document
+                    .map_or_else(String::new, |document| format!("; it has {} bytes as a text", document.text().len()));
                 Ok(Outcome::Failed(format!("{error}{bytes}")))
             }
             StorageErrorKind::AlreadyExists | StorageErrorKind::Refused => Ok(Outcome::Failed(error.to_string())),

@@ -67,7 +67,10 @@ enum Attempt {
     /// The token is not accepted any more.
     Expired(String),
     /// The service is too busy; it was not done.
-    Busy { why: String, wait: Option<Duration> },
+    Busy {
+        why: String,
+        wait: Option<Duration>,
+    },
     /// No answer, or one that tells nothing.
     Lost(NoAnswer),
 }
@@ -171,9 +174,7 @@ impl Client {
         };
         let request = self.http.post(format!("{host}/2/{route}"));
         let request = match style {
-            Style::Read | Style::Write => {
-                request.header(CONTENT_TYPE, "application/json").body(argument.to_string())
-            }
+            Style::Read | Style::Write => request.header(CONTENT_TYPE, "application/json").body(argument.to_string()),
             Style::Upload => request
                 .header(CONTENT_TYPE, "application/octet-stream")
                 .header("Dropbox-API-Arg", to_ascii_json(argument))

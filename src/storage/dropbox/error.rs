@@ -137,7 +137,10 @@ mod tests {
         check(json!({".tag": "path", "path": "not_found"}), "path/not_found");
         let upload = json!({".tag": "path", "reason": {".tag": "conflict", "conflict": {".tag": "file"}}, "id": "x"});
         check(upload, "path/conflict/file");
-        check(json!({".tag": "to", "to": {".tag": "conflict", "conflict": "file_ancestor"}}), "to/conflict/file_ancestor");
+        check(
+            json!({".tag": "to", "to": {".tag": "conflict", "conflict": "file_ancestor"}}),
+            "to/conflict/file_ancestor",
+        );
         check(json!({".tag": "internal_error"}), "internal_error");
         check(json!({"unknown": 1}), "");
         check(json!(null), "");

@@ -14,6 +14,7 @@ mod orphans;
 mod paths;
 mod queues;
 mod routes;
+mod seen;
 mod token;
 mod watch;
 
