@@ -268,6 +268,16 @@ fn a_credential_of_the_service_is_the_file_of_its_secret_unless_the_key_is_set()
     assert_eq!(password("mongodb_password_file = '/p'"), (None, Some("/p".into())));
 }
 
+#[test]
+fn a_secret_is_never_repeated_whatever_is_wrong_with_it() {
+    for value in ["1234567", "2026-11-22", "99999999999999999999", "['1234567']", "{ '1234567' = 1 }", "1234567.5"] {
+        let file = format!("[storage.lab]\ntype = 'mongodb'\nmongodb_password = {value}");
+        let error = load(&file, &[HOME]).unwrap_err().to_string();
+        assert!(error.contains("storage.lab.mongodb_password is a"), "{error}");
+        assert!(!["1234567", "2026", "999"].iter().any(|part| error.contains(part)), "{error}");
+    }
+}
+
 /// Where the documents lie without any configuration file.
 #[track_caller]
 fn check_default_storage(variables: &[(&str, &str)], expected: &str) {
@@ -355,8 +365,10 @@ fn the_sample_without_its_comment_signs_is_a_good_configuration() {
         _ => line.to_owned(),
     };
     let file: Vec<_> = sample().lines().map(uncommented).collect();
-    let config = load(&file.join("\n"), &[]).unwrap();
+    let mut config = load(&file.join("\n"), &[]).unwrap();
     let defaults = load("", &[HOME]).unwrap();
+    // The only key of these that is not set by default.
+    assert!(config.spooler.retention_days.take().is_some());
     assert_eq!(base_path(&config, "local"), "/var/lib/qspool");
     assert_eq!(config.backends.unwrap()[&"fermions".parse().unwrap()].workers, 1);
     assert_eq!((config.spooler, config.log), (defaults.spooler, defaults.log));

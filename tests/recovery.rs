@@ -1,17 +1,18 @@
-//! A spooler dies at every single operation on its storage, and the next one brings each job to its one end.
+//! A spooler dies at every single operation on its storage, of every medium, and the next one brings each job to its
+//! one end.
 
 mod common;
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use common::mortal::{Death, Mortal};
+use common::fated::{Death, Fate, Fated, Mortal, away};
 use common::{TempStorage, backend, eventually, job_id, plan};
-use qspool::job::{Document, DocumentId, JobId, JobState, Status};
+use qspool::job::{Document, JobState, Status};
 use qspool::spooler::{Spooler, SpoolerOptions};
-use qspool::storage::{Place, Provider};
+use qspool::storage::{MediumOptions, Place, Provider, Renewal, StorageError};
 use tokio::runtime::Runtime;
 
 const GOOD: &str = r#"{"experiment_0": {"instructions": [["load", [0], []], ["measure", [0], []]], "num_wires": 8,
@@ -46,7 +47,7 @@ fn run_and_die(temp: &TempStorage, dies_at: usize, answers: Death) -> usize {
     let operations = Arc::new(AtomicUsize::new(0));
     runtime.block_on(async {
         let storage = temp.open().await;
-        let mortal = Mortal { storage, operations: Arc::clone(&operations), dies_at, answers, loses_leases: false };
+        let mortal = Fated { storage, fate: Mortal { operations: Arc::clone(&operations), dies_at, answers } };
         let observer = temp.provider().await;
         let provider = Provider::new("test".parse().expect("a name"), true, Arc::new(mortal));
         let _spooler = Spooler::start(plan(provider, 1, options()));
@@ -100,15 +101,26 @@ fn check_ends(temp: &TempStorage, case: &str) {
                 JobState::Done => (Place::Finished(&backend), Place::Deleted),
                 _ => (Place::Deleted, Place::Finished(&backend)),
             };
-            assert_eq!(provider.get_job(end, &id).await.expect("the job"), Document::from_text(text), "{case}");
+            let ended = provider.get_job(end, &id).await.expect("the job");
+            assert!(temp.is_same(&ended, text), "{case}: the job is what was submitted");
             assert!(provider.get_job(other, &id).await.is_err(), "{case}: only one end");
             let has_result = provider.get_result(&backend, &id).await.is_ok();
             assert_eq!(has_result, state == JobState::Done, "{case}: a result where it is DONE");
         }
         let why = provider.get_status(&backend, &job_id(2)).await.expect("a status").error_message;
         assert!(why.contains("experiment_0, instruction 1 (load)"), "{case}: the reason survives: {why}");
+        let storage = provider.storage().expect("active");
+        // Where a spooler cannot say goodbye, another one clears up after it.
+        eventually("nothing of ours is left", async || {
+            assert_eq!(storage.adopt_orphans().await.expect("looked"), [], "{case}: nothing is left to settle");
+            let is_clear = storage.leases().await.expect("listed").is_empty();
+            (is_clear && storage.leftovers(false).await.expect("looked").is_empty()).then_some(())
+        })
+        .await;
     });
-    assert_eq!(leftovers(temp.path()), [""; 0], "{case}: nothing of ours is left");
+    if let MediumOptions::Local(options) = temp.options() {
+        assert_eq!(leftovers(&options.base_path), [""; 0], "{case}: nothing of ours is left");
+    }
 }
 
 /// Files of leases, and temporary ones.
@@ -128,64 +140,135 @@ fn leftovers(base: &Path) -> Vec<String> {
     found
 }
 
-async fn fresh() -> TempStorage {
-    let temp = TempStorage::local().await;
-    submit_all(&temp.provider().await).await;
-    temp
+/// A medium: how many cases are tried at the same time, and what makes a fresh storage.
+#[derive(Clone, Copy)]
+struct Medium {
+    at_once: usize,
+    new: fn() -> TempStorage,
+}
+
+impl Medium {
+    fn fresh(self) -> TempStorage {
+        let temp = (self.new)();
+        runtime().block_on(async { submit_all(&temp.provider().await).await });
+        temp
+    }
+
+    /// Tries every case, several at a time: most of the time they wait for leases to expire.
+    fn try_all<T: Send>(self, cases: Vec<T>, case: impl Fn(T) + Sync) {
+        let cases = Mutex::new(cases);
+        std::thread::scope(|scope| {
+            for _ in 0..self.at_once {
+                scope.spawn(|| {
+                    let next = || cases.lock().expect("no case is taken in a panic").pop();
+                    while let Some(one) = next() {
+                        case(one);
+                    }
+                });
+            }
+        });
+    }
+}
+
+macro_rules! new {
+    ($medium:ident) => {
+        || runtime().block_on(TempStorage::$medium())
+    };
+}
+
+const LOCAL: Medium = Medium { at_once: 2, new: new!(local) };
+
+fn die_at_every_operation(medium: Medium) {
+    let healthy = medium.fresh();
+    let operations = run_and_die(&healthy, usize::MAX, Death::Before);
+    check_ends(&healthy, "without a death");
+    assert!(operations > 20, "{operations} operations: the wrapper is not in the way");
+    let deaths = |answers| (0..operations).map(move |dies_at| (dies_at, answers));
+    let cases = [Death::Before, Death::After].into_iter().flat_map(deaths).collect();
+    medium.try_all(cases, |(dies_at, answers)| {
+        let temp = medium.fresh();
+        run_and_die(&temp, dies_at, answers);
+        run_to_the_end(&temp);
+        check_ends(&temp, &format!("death at operation {dies_at}, {answers:?}"));
+    });
+}
+
+fn die_twice(medium: Medium) {
+    let cases = (4..40).step_by(5).flat_map(|first| (1..6).map(move |second| (first, second))).collect();
+    medium.try_all(cases, |(first, second)| {
+        let temp = medium.fresh();
+        run_and_die(&temp, first, Death::After);
+        std::thread::sleep(temp.expiry());
+        run_and_die(&temp, second, Death::After);
+        run_to_the_end(&temp);
+        check_ends(&temp, &format!("deaths at operations {first} and {second}"));
+    });
 }
 
 #[test]
 fn a_spooler_that_dies_at_any_operation_loses_and_doubles_nothing() {
-    let healthy = runtime().block_on(fresh());
-    let operations = run_and_die(&healthy, usize::MAX, Death::Before);
-    check_ends(&healthy, "without a death");
-    assert!(operations > 20, "{operations} operations: the wrapper is not in the way");
-    for dies_at in 0..operations {
-        for answers in [Death::Before, Death::After] {
-            let temp = runtime().block_on(fresh());
-            run_and_die(&temp, dies_at, answers);
-            run_to_the_end(&temp);
-            check_ends(&temp, &format!("death at operation {dies_at}, {answers:?}"));
-        }
-    }
+    die_at_every_operation(LOCAL);
 }
 
 #[test]
 fn a_spooler_that_dies_while_it_mends_what_another_left_does_no_harm() {
-    for first in (4..40).step_by(5) {
-        for second in 1..6 {
-            let temp = runtime().block_on(fresh());
-            run_and_die(&temp, first, Death::After);
-            run_and_die(&temp, second, Death::After);
-            run_to_the_end(&temp);
-            check_ends(&temp, &format!("deaths at operations {first} and {second}"));
+    die_twice(LOCAL);
+}
+
+/// After the claim every operation of one name fails for longer than the lease is trusted; meanwhile the lease is lost.
+struct Oversleeping {
+    at: &'static str,
+    is_claimed: AtomicBool,
+    since: Mutex<Option<Instant>>,
+}
+
+/// A quarter of the lease below, and some more.
+const LONGER_THAN_TRUSTED: Duration = Duration::from_millis(400);
+
+impl Fate for Oversleeping {
+    fn before(&self, operation: &str) -> Result<usize, StorageError> {
+        if operation == "claim" {
+            self.is_claimed.store(true, Ordering::SeqCst);
         }
+        if operation == self.at && self.is_claimed.load(Ordering::SeqCst) {
+            let mut since = self.since.lock().expect("nobody panics here");
+            if since.get_or_insert_with(Instant::now).elapsed() < LONGER_THAN_TRUSTED {
+                return Err(away());
+            }
+        }
+        Ok(0)
+    }
+
+    fn renewal(&self) -> Option<Renewal> {
+        self.since.lock().expect("nobody panics here").map(|_| Renewal::Lost)
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_outcome_of_a_lost_lease_is_dropped() {
-    let temp = fresh().await;
-    let operations = Arc::new(AtomicUsize::new(0));
-    let mortal = Mortal {
-        storage: temp.open().await,
-        operations: Arc::clone(&operations),
-        dies_at: usize::MAX,
-        answers: Death::Before,
-        loses_leases: true,
-    };
-    let provider = Provider::new("test".parse().expect("a name"), true, Arc::new(mortal));
-    let spooler = Spooler::start(plan(provider, 1, options()));
+/// Lets a spooler lose its lease before a step; afterwards only the steps before it must have been done.
+async fn check_late(at: &'static str, has_result: bool, place: Place<'_>) {
+    let temp = TempStorage::local().await;
     let observer = temp.provider().await;
-    eventually("the claim of all jobs", async || {
-        (observer.jobs(Place::Running).await.expect("listed").len() == JOBS.len()).then_some(())
-    })
-    .await;
+    let id = job_id(0);
+    observer.upload_status(&backend(), &id, &Status::accepted(&id)).await.expect("accepted");
+    observer.upload_job(&backend(), &id, &Document::from_text(GOOD)).await.expect("queued");
+    let fate = Oversleeping { at, is_claimed: AtomicBool::new(false), since: Mutex::default() };
+    let fated = Arc::new(Fated { storage: temp.open().await, fate });
+    let provider = Provider::new("test".parse().expect("a name"), true, Arc::<Fated<_>>::clone(&fated));
+    let options = SpoolerOptions { lease_s: 1, grace_period_s: 30, ..options() };
+    let spooler = Spooler::start(plan(provider, 1, options));
+    eventually("the lease is lost", async || fated.fate.renewal()).await;
+    // It ends when it has found out, and not when the grace period is over.
+    let begin = Instant::now();
     spooler.drain().await;
-    for (number, _) in (0..).zip(JOBS) {
-        let id = job_id(number);
-        let status = observer.get_status(&backend(), &id).await.expect("a status");
-        assert_eq!(status, Status::accepted(&id), "nothing was published");
-        assert!(observer.get_result(&backend(), &id).await.is_err(), "no result was stored");
-    }
+    assert!(begin.elapsed() < Duration::from_secs(20), "{at}: the late spooler lets go");
+    assert_eq!(observer.get_result(&backend(), &id).await.is_ok(), has_result, "before {at}");
+    assert_eq!(observer.jobs(place).await.expect("listed"), [id.clone()], "before {at}");
+    assert_eq!(observer.get_status(&backend(), &id).await.expect("there"), Status::accepted(&id), "before {at}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_spooler_that_lost_its_lease_publishes_nothing_more() {
+    check_late("upload", false, Place::Running).await;
+    check_late("move_to", true, Place::Running).await;
+    check_late("update", true, Place::Finished(&backend())).await;
 }

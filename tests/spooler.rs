@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use common::fated::{Fate, Fated, away};
 use common::{TempStorage, backend, eventually, job_id, plan};
 use qspool::backend::{Backend, BackendOptions, SchemaSet};
 use qspool::job::{BackendName, Document, JobState, Status};
 use qspool::schema::BackendSchema;
 use qspool::simulator::{Prepared, Shape, SimulationError, Simulator};
 use qspool::spooler::{Cancellation, Plan, ServedBackend, Source, Spooler, SpoolerOptions, cancel};
-use qspool::storage::{Place, Provider, StorageOptions};
+use qspool::storage::{Place, Provider, StorageError, StorageOptions};
 use qspool_driver::{Program, StopFlag};
 
 const JOB: &str = r#"{"experiment_0": {"instructions": [["load", [0], []], ["measure", [0], []]], "num_wires": 8,
@@ -179,5 +180,81 @@ async fn the_configuration_is_published_anew_every_two_minutes() {
     tokio::time::advance(Duration::from_secs(121)).await;
     tokio::time::resume();
     eventually("the configuration, published anew", async || provider.get_config(&backend()).await.ok()).await;
+    spooler.drain().await;
+}
+
+/// Storing results fails while the storage is away.
+struct NoResults {
+    is_away: Arc<AtomicBool>,
+    is_waiting: Arc<AtomicBool>,
+    is_claimed: AtomicBool,
+}
+
+impl Fate for NoResults {
+    fn before(&self, operation: &str) -> Result<usize, StorageError> {
+        match operation {
+            "claim" => self.is_claimed.store(true, Ordering::SeqCst),
+            "upload" if self.is_claimed.load(Ordering::SeqCst) && self.is_away.load(Ordering::SeqCst) => {
+                self.is_waiting.store(true, Ordering::SeqCst);
+                return Err(away());
+            }
+            _ => {}
+        }
+        Ok(0)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storage_that_goes_away_during_a_job_keeps_no_other_from_running() {
+    let (near, far) = (TempStorage::local().await, TempStorage::local().await);
+    let (is_away, is_waiting) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
+    let fate = NoResults {
+        is_away: Arc::clone(&is_away),
+        is_waiting: Arc::clone(&is_waiting),
+        is_claimed: AtomicBool::new(false),
+    };
+    let fated = Arc::new(Fated { storage: far.open().await, fate });
+    let (near, far) = (near.provider().await, far.provider().await);
+    submit(&far, 0).await;
+    // One worker for both.
+    let mut plan = plan(near.clone(), 1, SpoolerOptions::default());
+    let name: qspool::job::StorageName = "far".parse().expect("a name");
+    plan.storages.push((name.clone(), Source::Open(Provider::new(name.clone(), true, fated))));
+    plan.backends[0].storages.push(name);
+    let spooler = Spooler::start(plan);
+    eventually("the job at the storage that is away waits", async || is_waiting.load(Ordering::SeqCst).then_some(()))
+        .await;
+    submit(&near, 1).await;
+    assert_eq!(end_of(&near, 1).await.status, JobState::Done);
+    assert_eq!(far.get_status(&backend(), &job_id(0)).await.expect("there"), Status::accepted(&job_id(0)));
+    is_away.store(false, Ordering::SeqCst);
+    assert_eq!(end_of(&far, 0).await.status, JobState::Done);
+    spooler.drain().await;
+}
+
+/// The document of a running job vanishes before it is moved to its end.
+struct Vanishing(std::path::PathBuf);
+
+impl Fate for Vanishing {
+    fn before(&self, operation: &str) -> Result<usize, StorageError> {
+        if operation == "move_to" {
+            std::fs::remove_file(&self.0).expect("it is there, once");
+        }
+        Ok(0)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_whose_document_vanished_while_it_ran_is_stored_with_its_end() {
+    let temp = TempStorage::local().await;
+    let running = temp.path().join(format!("jobs/running/{}.json", job_id(0)));
+    let fated = Arc::new(Fated { storage: temp.open().await, fate: Vanishing(running) });
+    let observer = temp.provider().await;
+    submit(&observer, 0).await;
+    let provider = Provider::new("test".parse().expect("a name"), true, fated);
+    let spooler = Spooler::start(plan(provider, 1, SpoolerOptions::default()));
+    assert_eq!(end_of(&observer, 0).await.status, JobState::Done);
+    let job = observer.get_job(Place::Finished(&backend()), &job_id(0)).await.expect("it is finished");
+    assert_eq!(job, Document::from_text(JOB));
     spooler.drain().await;
 }

@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+#[cfg(feature = "storage-dropbox")]
+use super::dropbox;
 use super::failure::{Exit, Failure};
 use super::output::print_failure;
 use super::{backends, cancel, check, demo, jobs, result, run, schema, status, storage, submit};
@@ -37,7 +39,7 @@ enum Command {
     /// List, check and mend storages.
     #[command(subcommand)]
     Storage(storage::StorageCommand),
-    /// List the backends of a storage and whether they are operational.
+    /// List the backends of the storages and whether they are operational.
     Backends(backends::BackendsArguments),
     /// Put a job into the queue of a backend.
     Submit(submit::SubmitArguments),
@@ -49,6 +51,10 @@ enum Command {
     Jobs(jobs::JobsArguments),
     /// Cancel a job that waits or runs.
     Cancel(cancel::CancelArguments),
+    /// Prepare a storage on Dropbox.
+    #[cfg(feature = "storage-dropbox")]
+    #[command(subcommand)]
+    Dropbox(dropbox::DropboxCommand),
 }
 
 /// What every command that reads the configuration takes.
@@ -65,6 +71,19 @@ pub(super) struct StorageArguments {
     #[command(flatten)]
     pub(super) config: ConfigArguments,
     /// The storage [default: `local`, else the first active one].
+    #[arg(long, value_name = "NAME")]
+    pub(super) storage: Option<StorageName>,
+    /// Print JSON, for programs.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// What every command takes that looks at all storages.
+#[derive(Debug, Clone, Args)]
+pub(super) struct AllStoragesArguments {
+    #[command(flatten)]
+    pub(super) config: ConfigArguments,
+    /// Look only at this storage [default: all active ones].
     #[arg(long, value_name = "NAME")]
     pub(super) storage: Option<StorageName>,
     /// Print JSON, for programs.
@@ -99,6 +118,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Result(arguments) => in_runtime(result::run(arguments)),
         Command::Jobs(arguments) => in_runtime(jobs::run(arguments)),
         Command::Cancel(arguments) => in_runtime(cancel::run(arguments)),
+        #[cfg(feature = "storage-dropbox")]
+        Command::Dropbox(command) => in_runtime(dropbox::run(command)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,7 +5,7 @@ use jsonschema::error::ValidationErrorKind as Kind;
 use serde_json::{Map, Value, json};
 
 use super::error::Problem;
-use super::layers::{Key, Layers};
+use super::layers::{Key, Layers, SECRET};
 use super::schema::{self, Shape};
 
 /// Compares the values with their `fitted` schema and lists what is wrong.
@@ -140,7 +140,7 @@ const SHOWN_CHARACTERS: usize = 60;
 /// A value in a message: never a secret, never more than a piece of a line.
 fn shown(value: &Value, schema: &Value) -> String {
     if schema["writeOnly"] == true {
-        return "a secret (not shown)".to_owned();
+        return SECRET.to_owned();
     }
     let text = match value {
         Value::Object(_) => return "a table".to_owned(),

@@ -13,6 +13,9 @@ use super::schema::{self, Shape};
 /// The first letters of every environment variable that is ours.
 pub(super) const PREFIX: &str = "QSPOOL_";
 
+/// What a message says in the place of a secret.
+pub(super) const SECRET: &str = "a secret (not shown)";
+
 /// The path of a key in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) struct Key(pub(super) Vec<Step>);
@@ -128,6 +131,8 @@ impl Layers {
 
     /// Notes a value that no key could take.
     fn refuse(&mut self, at: &Key, value: &dyn fmt::Display) -> Value {
+        let is_secret = matches!(at.0.last(), Some(Step::Name(name)) if schema::is_secret(name));
+        let value = if is_secret { SECRET.to_owned() } else { value.to_string() };
         self.problems.push(Problem::new(self.place(at), format!("{at} is {value}; no key takes that")));
         Value::Null
     }

@@ -24,6 +24,21 @@ fn tables_mut(schema: &mut Value) -> impl Iterator<Item = &mut Map<String, Value
     tables.into_iter().flat_map(Map::values_mut).filter_map(Value::as_object_mut)
 }
 
+/// Whether any key of this name is a secret.
+pub(super) fn is_secret(name: &str) -> bool {
+    fn is_below(schema: &Value, name: &str) -> bool {
+        match schema {
+            Value::Object(keywords) => {
+                keywords.get("properties").is_some_and(|properties| properties[name]["writeOnly"] == true)
+                    || keywords.values().any(|below| is_below(below, name))
+            }
+            Value::Array(list) => list.iter().any(|below| is_below(below, name)),
+            _ => false,
+        }
+    }
+    is_below(&schema(), name)
+}
+
 /// How a schema describes its value.
 pub(super) enum Shape<'a> {
     /// A table of known keys; some may depend on the key that chooses a variant.

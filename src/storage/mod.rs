@@ -13,6 +13,8 @@ mod place;
 mod provider;
 mod secret;
 #[cfg(any(feature = "storage-dropbox", feature = "storage-mongodb"))]
+mod secret_key;
+#[cfg(any(feature = "storage-dropbox", feature = "storage-mongodb"))]
 mod tls;
 
 pub use error::{StorageError, StorageErrorKind};

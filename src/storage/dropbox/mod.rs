@@ -1,6 +1,7 @@
 //! Dropbox: the documents as files of one account, in the folders where the reference (sqooler 0.9.0) has them.
 
 mod ascii;
+mod authorize;
 mod client;
 mod clock;
 mod documents;
@@ -14,8 +15,11 @@ mod orphans;
 mod paths;
 mod queues;
 mod routes;
+mod secret_file;
 mod seen;
 mod token;
 mod watch;
 
+pub use authorize::{Authorization, Grant, SCOPES};
 pub use medium::Dropbox;
+pub use secret_file::SecretFile;
