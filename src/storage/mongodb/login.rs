@@ -10,7 +10,7 @@ use mongodb::options::{
 use super::error::Origin;
 use crate::job::StorageName;
 use crate::storage::options::MongodbOptions;
-use crate::storage::secret::SecretKey;
+use crate::storage::secret_key::SecretKey;
 use crate::storage::{Secret, StorageError, StorageErrorKind};
 
 const APP_NAME: &str = "qspool";
