@@ -43,6 +43,8 @@ pub struct Authorization {
     storage: StorageName,
     options: DropboxOptions,
     hosts: Hosts,
+    /// Where a person agrees, without what is asked there.
+    page: Url,
     proof: Proof,
 }
 
@@ -66,6 +68,11 @@ impl Authorization {
     /// `Denied` where the secret is needed and missing, or the endpoint is not allowed; the message names the key.
     pub fn begin(storage: StorageName, options: DropboxOptions, with_secret: bool) -> Result<Self, StorageError> {
         let hosts = Hosts::of(&storage, &options)?;
+        let base = if options.endpoint.is_some() { &hosts.api } else { "https://www.dropbox.com" };
+        let page = Url::parse(&format!("{base}/oauth2/authorize")).map_err(|error| {
+            let what = format!("storage.{storage}.endpoint is no URL");
+            StorageError::new(StorageErrorKind::Denied, what).caused_by(error)
+        })?;
         let (value, file) = (options.app_secret.as_ref(), options.app_secret_file.as_ref());
         let proof = if with_secret {
             Proof::AppSecret(SecretKey { storage: &storage, key: "app_secret", value, file }.require()?)
@@ -77,12 +84,11 @@ impl Authorization {
             })?;
             Proof::Verifier(URL_SAFE_NO_PAD.encode(bytes).into())
         };
-        Ok(Self { storage, options, hosts, proof })
+        Ok(Self { storage, options, hosts, page, proof })
     }
 
     /// The page to open. It shows a code to whoever agrees there.
     pub fn url(&self) -> String {
-        let base = if self.options.endpoint.is_some() { &self.hosts.api } else { "https://www.dropbox.com" };
         let scopes = SCOPES.join(" ");
         let mut fields = vec![
             ("client_id", self.options.app_key.as_str()),
@@ -97,8 +103,8 @@ impl Authorization {
         if !challenge.is_empty() {
             fields.extend([("code_challenge", challenge.as_str()), ("code_challenge_method", "S256")]);
         }
-        let page = format!("{base}/oauth2/authorize");
-        let url = Url::parse_with_params(&page, fields).expect("a checked base, or our own, takes a path and a query");
+        let mut url = self.page.clone();
+        url.query_pairs_mut().extend_pairs(fields);
         // A plus is a blank in forms alone; one of the texts themselves has been escaped.
         url.as_str().replace('+', "%20")
     }

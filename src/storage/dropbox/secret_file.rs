@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -44,9 +44,16 @@ impl SecretFile {
         &self.0
     }
 
-    /// Stores a secret durably, in place of the one that is there. A reader sees the old one or the new one.
+    /// Stores a secret durably, in place of the one that is there. A reader sees the old one or the new one. The owner
+    /// of the file stays: who authorizes may not be who serves.
     pub fn store(&self, secret: &Secret) -> io::Result<()> {
         let mut file = self.temporary()?;
+        if let Ok(before) = fs::symlink_metadata(&self.0) {
+            let ours = file.as_file().metadata()?;
+            if before.is_file() && (before.uid(), before.gid()) != (ours.uid(), ours.gid()) {
+                fchown(file.as_file(), Some(before.uid()), Some(before.gid()))?;
+            }
+        }
         file.write_all(secret.expose().as_bytes())?;
         file.write_all(b"\n")?;
         file.as_file().sync_all()?;
@@ -70,7 +77,7 @@ impl SecretFile {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{chown, symlink};
 
     use super::*;
 
@@ -95,6 +102,21 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).expect("text"), "new\n");
         assert_eq!(fs::metadata(&path).expect("metadata").permissions().mode() & 0o777, MODE);
         assert_eq!(names(directory.path()), ["token"]);
+    }
+
+    #[test]
+    fn the_owner_of_the_file_stays() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("token");
+        fs::write(&path, "old").expect("written");
+        // Only the system's administrator may give files away; for anybody else this owner is the one before.
+        let _given = chown(&path, Some(12345), Some(54321));
+        let owner = |metadata: fs::Metadata| (metadata.uid(), metadata.gid());
+        let before = owner(fs::metadata(&path).expect("metadata"));
+        SecretFile::at(&path).expect("a good place").store(&"new".to_owned().into()).expect("stored");
+        let after = fs::metadata(&path).expect("metadata");
+        assert_eq!(after.permissions().mode() & 0o777, MODE);
+        assert_eq!(owner(after), before);
     }
 
     #[test]
