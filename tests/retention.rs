@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::fated::{Death, Fated, Mortal};
-use common::{TempStorage, backend, job_id};
+use common::fated::{Death, Fate, Fated, Mortal};
+use common::{TempStorage, backend, job_id, plan};
 use jiff::Timestamp;
 use qspool::job::{BackendName, Document, JobId, Status};
-use qspool::spooler::{Swept, sweep};
-use qspool::storage::{Claim, Place, Storage};
+use qspool::spooler::{Spooler, SpoolerOptions, Swept, sweep};
+use qspool::storage::{Claim, Place, Provider, Storage, StorageError};
 use tokio_util::sync::CancellationToken;
 
 /// Calls every check of the suite with a fresh storage of the medium.
@@ -284,4 +284,46 @@ async fn a_sweep_cut_at_any_operation_is_ended_by_the_next() {
         sweep_all(&*temp.open().await, between).await;
         assert_eq!(found(&*temp.open().await).await, BTreeSet::new(), "{case}");
     }
+}
+
+/// Counts the times at which something asks for old documents.
+struct Counted(Arc<AtomicUsize>);
+
+impl Fate for Counted {
+    fn before(&self, operation: &str) -> Result<usize, StorageError> {
+        if operation == "unchanged_since" {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+        Ok(0)
+    }
+}
+
+/// How often a spooler asks for old documents within its first minutes and hours, by a clock that jumps.
+async fn asked(retention_days: Option<u32>, minutes: &[u64]) -> Vec<usize> {
+    let temp = TempStorage::local().await;
+    let count = Arc::new(AtomicUsize::new(0));
+    let storage = Fated { storage: temp.open().await, fate: Counted(Arc::clone(&count)) };
+    let provider = Provider::new("test".parse().expect("a name"), true, Arc::new(storage));
+    let options = SpoolerOptions { retention_days, scan_interval_s: 3600, ..SpoolerOptions::default() };
+    let spooler = Spooler::start(plan(provider, 1, options));
+    let begin = tokio::time::Instant::now();
+    let mut asked = Vec::new();
+    for minute in minutes {
+        tokio::time::sleep_until(begin + Duration::from_secs(60 * minute + 30)).await;
+        asked.push(count.swap(0, Ordering::SeqCst));
+    }
+    spooler.drain().await;
+    asked
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spooler_sweeps_some_minutes_after_its_start_and_then_every_hour() {
+    let asked = asked(Some(30), &[1, 4, 5, 63, 66]).await;
+    let swept: Vec<bool> = asked.iter().map(|count| *count > 0).collect();
+    assert_eq!(swept, [false, false, true, false, true], "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_retention_time_nothing_is_swept() {
+    assert_eq!(asked(None, &[10, 200]).await, [0, 0]);
 }

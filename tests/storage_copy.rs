@@ -4,6 +4,7 @@ mod common;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use common::{TempStorage, backend, eventually, job_id, package_file};
 use qspool::job::{BackendConfig, BackendName, Document, DocumentId, JobId, Status};
 use qspool::spooler::{CopyEnd, CopyOptions, CopyRefusal, CopyReport, copy_storage};
 use qspool::storage::{Claim, Holder, Lease, Place, Provider, Storage, StorageErrorKind};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio_util::sync::CancellationToken;
 
 /// Calls every check of the suite with a fresh source and a fresh target.
@@ -28,6 +30,7 @@ macro_rules! copy_suite {
             a_job_that_the_target_has_run_is_not_queued_again,
             a_job_that_the_source_has_run_leaves_the_queue_of_the_target,
             the_running_job_of_a_dead_spooler_is_queued_first,
+            an_end_that_a_dead_spooler_has_not_told_is_told_at_the_target,
             nothing_is_copied_while_a_spooler_works,
             a_storage_is_not_copied_to_itself,
             a_copy_that_is_stopped_says_so_and_goes_on_later,
@@ -435,17 +438,46 @@ async fn the_running_job_of_a_dead_spooler_is_queued_first(from: TempStorage, to
     // A job that nobody knows anything of.
     put(&*source, Place::Running, &job_id(9), TEXT).await;
     TempStorage::kill(source);
-    eventually("the death of the spooler is seen", async || {
-        let leases = observer.leases().await.expect("listed");
-        leases.iter().all(|held| !matches!(held.holder, Holder::Living(_))).then_some(())
-    })
-    .await;
+    seen_dead(&*observer).await;
     let report = copy(&from, &to).await;
     let queue = to.open().await.list(Place::Queued(&backend())).await.expect("listed");
     assert_eq!(queue, [(&job_id(5)).into(), (&job_id(1)).into()]);
     assert_eq!(report.problems.len(), 1, "{report:?}");
     assert_eq!(report.problems[0].id, (&job_id(9)).into(), "{report:?}");
     assert!(report.problems[0].what.contains("no status tells for which backend"), "{report:?}");
+}
+
+async fn an_end_that_a_dead_spooler_has_not_told_is_told_at_the_target(from: TempStorage, to: TempStorage) {
+    let (source, observer) = (from.open().await, from.open().await);
+    let (done, failed) = (job_id(1), job_id(2));
+    for id in [&done, &failed] {
+        submitted(&*source, id).await;
+    }
+    claimed(&*source, &done).await;
+    put(&*source, Place::Results(&backend()), &done, r#"{"success": true}"#).await;
+    source.move_to(Place::Running, Place::Finished(&backend()), &(&done).into()).await.expect("moved");
+    let mut lease = claimed(&*source, &failed).await;
+    let verdict = Status::failed(&failed, "why");
+    lease.record.verdict = Some(verdict.clone());
+    source.renew(&lease).await.expect("renewed");
+    source.move_to(Place::Running, Place::Deleted, &(&failed).into()).await.expect("moved");
+    TempStorage::kill(source);
+    seen_dead(&*observer).await;
+    copy_all(&from, &to).await;
+    let target = to.provider().await;
+    assert_eq!(target.get_status(&backend(), &done).await.expect("read"), Status::done(&done));
+    assert_eq!(target.get_status(&backend(), &failed).await.expect("read"), verdict);
+    let found = from.provider().await.get_status(&backend(), &done).await.expect("read");
+    assert_eq!(found, Status::accepted(&done), "the source is only read");
+}
+
+/// Waits until the spooler that holds leases is seen to be dead.
+async fn seen_dead(observer: &dyn Storage) {
+    eventually("the death of the spooler is seen", async || {
+        let leases = observer.leases().await.expect("listed");
+        leases.iter().all(|held| !matches!(held.holder, Holder::Living(_))).then_some(())
+    })
+    .await;
 }
 
 async fn nothing_is_copied_while_a_spooler_works(from: TempStorage, to: TempStorage) {
@@ -577,4 +609,42 @@ async fn what_comes_to_the_source_meanwhile_is_counted() {
     let report = copy_storage(&source, &target, &OPTIONS, &stop, &progress).await.expect("nothing refuses");
     assert!(report.is_whole(), "{report:?}");
     assert_eq!(report.arrived, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_command_says_how_to_go_on() {
+    let (from, to) = (TempStorage::local().await, TempStorage::local().await);
+    for number in 0..2000 {
+        let folder = from.path().join("results/fermions");
+        std::fs::create_dir_all(&folder).expect("created");
+        std::fs::write(folder.join(format!("{}.json", job_id(number))), TEXT).expect("written");
+    }
+    let place = tempfile::tempdir().expect("a directory");
+    let file = place.path().join("qspool.toml");
+    let storage = |name: &str, temp: &TempStorage| {
+        format!("[storage.{name}]\ntype = \"local\"\nbase_path = {:?}\n", temp.path().display().to_string())
+    };
+    std::fs::write(&file, storage("lab", &from) + &storage("attic", &to)).expect("written");
+    let command = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_qspool"));
+        command.args(["storage", "copy", "lab", "attic", "--config"]).arg(&file);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let child = command().spawn().expect("starts");
+    eventually("the first document is there", async || {
+        std::fs::read_dir(to.path().join("results/fermions")).ok()?.next().map(|_| ())
+    })
+    .await;
+    kill_process(Pid::from_child(&child), Signal::INT).expect("it runs");
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(75), "{said}");
+    assert!(said.contains("error: the copy was interrupted\n\nhint: the same command goes on"), "{said}");
+    let names: Vec<_> = files(to.path()).into_keys().collect();
+    assert!(names.iter().all(|name| name.ends_with(".json")), "between two documents: {names:?}");
+    assert!(names.len() < 2000, "it was interrupted");
+    let output = command().output().expect("runs");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(files(to.path()), files(from.path()));
 }

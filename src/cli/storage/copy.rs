@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::cli::args::ConfigArguments;
 use crate::cli::client::open_provider;
@@ -47,12 +48,7 @@ pub(in crate::cli) async fn run(arguments: CopyArguments) -> Result<(), Failure>
     }
     let (source, target) = (active(&config, &from).await?, active(&config, &to).await?);
     let stop = CancellationToken::new();
-    let options = CopyOptions { force, patience: PATIENCE };
     let bar = bar(&from, &to);
-    let show = |progress: CopyProgress| {
-        bar.set_length(progress.total);
-        bar.set_position(progress.done);
-    };
     let mut signals =
         Signals::take_over().map_err(|error| Failure::new(Exit::Failed, "cannot listen for signals").because(error))?;
     let stopped_at_once = async {
@@ -61,11 +57,22 @@ pub(in crate::cli) async fn run(arguments: CopyArguments) -> Result<(), Failure>
         stop.cancel();
         signals.next().await;
     };
+    let (shown, told) = (bar.clone(), stop.clone());
+    // A task of its own, so that signals are heard also while files are waited for.
+    let copying = TaskTracker::new().spawn(async move {
+        let options = CopyOptions { force, patience: PATIENCE };
+        let show = |progress: CopyProgress| {
+            shown.set_length(progress.total);
+            shown.set_position(progress.done);
+        };
+        copy_storage(&source, &target, &options, &told, &show).await
+    });
     let copied = tokio::select! {
-        copied = copy_storage(&source, &target, &options, &stop, &show) => copied,
+        copied = copying => copied,
         () = stopped_at_once => return Err(interrupted()),
     };
     bar.finish_and_clear();
+    let copied = copied.map_err(|ended| Failure::new(Exit::Failed, "the copy ended unexpectedly").because(ended))?;
     let report = copied.map_err(refused)?;
     if json {
         output::print_json(&report)?;

@@ -23,13 +23,17 @@ pub(super) fn places(backends: &[BackendName]) -> Vec<Place<'_>> {
     places
 }
 
+async fn list<'a>(storage: &dyn Storage, place: Place<'a>) -> Result<(Place<'a>, Vec<DocumentId>), StorageError> {
+    Ok((place, storage.list(place).await?))
+}
+
 /// The ids at every place, first come first.
 pub(super) struct Inventory<'a>(HashMap<Place<'a>, Vec<DocumentId>>);
 
 impl<'a> Inventory<'a> {
     pub(super) async fn take(storage: &dyn Storage, backends: &'a [BackendName]) -> Result<Self, StorageError> {
-        let list = async |place: Place<'a>| Ok((place, storage.list(place).await?));
-        let lists = stream::iter(places(backends)).map(list).buffer_unordered(IN_FLIGHT);
+        let lists: Vec<_> = places(backends).into_iter().map(|place| list(storage, place)).collect();
+        let lists = stream::iter(lists).buffer_unordered(IN_FLIGHT);
         Ok(Self(lists.try_collect().await?))
     }
 

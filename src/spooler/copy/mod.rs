@@ -15,7 +15,8 @@
 //!
 //! A job that has got further at the target than at the source is passed over, and one that has ended at the source
 //! since an earlier copy leaves the target's queue. A job in running whose spooler does not live goes into the queue,
-//! before those that wait; how often it was started is not copied.
+//! before those that wait; how often it was started is not copied. Where a spooler died between the last move of a job and
+//! its last status, that status is written at the target.
 
 mod comparison;
 mod inventory;

@@ -13,7 +13,7 @@ use super::comparison::{Difference, difference, is_same};
 use super::inventory::{IN_FLIGHT, Index, Inventory, places};
 use super::refusal::{self, CopyRefusal};
 use super::report::{CopyEnd, CopyProblem, CopyProgress, CopyReport, PlaceCounts};
-use crate::job::{BackendName, Document, DocumentId};
+use crate::job::{BackendName, Document, DocumentId, Status};
 use crate::spooler::retry::Backoff;
 use crate::storage::{HeldLease, Holder, Place, Provider, Storage, StorageError, StorageErrorKind};
 
@@ -52,6 +52,7 @@ pub async fn copy_storage(
     let at_first = Inventory::take(source, &backends).await.map_err(at_source)?;
     let known = Inventory::take(target, &backends).await.map_err(at_target)?;
     let plan = Plan::new(&at_first, &backends, &leases);
+    let ends = half_told_ends(&at_first, &leases);
     let transfer = Transfer {
         from,
         to,
@@ -59,6 +60,7 @@ pub async fn copy_storage(
         target,
         index: Index::new(&known, &backends),
         held_at_target,
+        ends,
         patience: options.patience,
         stop,
         halt: stop.child_token(),
@@ -79,6 +81,27 @@ fn held(leases: &[HeldLease]) -> HashMap<&str, &str> {
         }
     }
     held
+}
+
+/// The statuses of jobs that have ended, but whose spooler died before it wrote that. Their leases, which would tell
+/// the next spooler, are not copied.
+fn half_told_ends(inventory: &Inventory<'_>, leases: &[HeldLease]) -> HashMap<DocumentId, Status> {
+    let deleted: HashSet<_> = inventory.ids(Place::Deleted).iter().collect();
+    let mut ends = HashMap::new();
+    for HeldLease { lease, holder } in leases {
+        let id = DocumentId::from(&lease.job_id);
+        let has_result = || inventory.ids(Place::Results(&lease.backend)).contains(&id);
+        let end = match &lease.record.verdict {
+            _ if matches!(holder, Holder::Living(_)) => None,
+            Some(verdict) => deleted.contains(&id).then(|| verdict.clone()),
+            None if inventory.ids(Place::Finished(&lease.backend)).contains(&id) && has_result() => {
+                Some(Status::done(&lease.job_id))
+            }
+            None => None,
+        };
+        ends.extend(end.map(|status| (id, status)));
+    }
+    ends
 }
 
 /// One document and its way.
@@ -195,6 +218,8 @@ struct Transfer<'a> {
     /// What the target held before.
     index: Index<'a>,
     held_at_target: HashSet<String>,
+    /// The statuses that the source should have.
+    ends: HashMap<DocumentId, Status>,
     patience: Duration,
     stop: &'a CancellationToken,
     /// No further document is begun: by order, or since a storage is out of reach.
@@ -281,10 +306,16 @@ impl<'a> Transfer<'a> {
     }
 
     async fn copy_other(&self, item: Item<'a>) -> Answer<'a> {
-        let document = match self.read_source(item).await {
+        let mut document = match self.read_source(item).await {
             Ok(document) => document,
             Err(answer) => return answer,
         };
+        if matches!(item.from, Place::Status(_))
+            && let Some(end) = self.ends.get(item.id)
+            && document.read::<Status>("status").is_ok_and(|status| !status.status.is_final())
+        {
+            document = Document::new(end);
+        }
         if self.index.has(item.to, item.id) {
             return self.compare(item, &document, Outcome::ThereAlready).await;
         }
