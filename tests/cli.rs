@@ -60,6 +60,16 @@ fn an_empty_storage_has_nothing_to_show() {
 }
 
 #[test]
+fn a_storage_is_copied_and_what_stands_in_the_way_is_told() {
+    check_cli("copy");
+}
+
+#[test]
+fn all_storages_are_looked_at_and_one_that_is_away_hinders_none() {
+    check_cli("storages");
+}
+
+#[test]
 fn the_examples_of_the_readme_hold() {
     check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"), Streams::Merged);
 }

@@ -13,18 +13,6 @@ use qspool::storage::{Claim, Holder, Lease, NextJob, Place, QueueView, Renewal, 
 
 /// Calls every check of the suite with a fresh storage of the medium.
 macro_rules! storage_suite {
-    ($medium:ident: $($check:ident),+ $(,)?) => {
-        mod $medium {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $check() {
-                super::$check(crate::common::TempStorage::$medium().await).await;
-            })+
-        }
-    };
-}
-
-/// The checks that every medium passes.
-macro_rules! all_checks {
     ($medium:ident) => {
         storage_suite!($medium:
             a_document_is_created_read_replaced_moved_and_deleted,
@@ -55,11 +43,21 @@ macro_rules! all_checks {
             a_configuration_is_kept_with_its_times,
         );
     };
+    ($medium:ident: $($check:ident),+ $(,)?) => {
+        mod $medium {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $check() {
+                super::$check(crate::common::TempStorage::$medium().await).await;
+            })+
+        }
+    };
 }
 
-all_checks!(local);
+storage_suite!(local);
+#[cfg(feature = "storage-mongodb")]
+storage_suite!(mongodb);
 #[cfg(feature = "storage-dropbox")]
-all_checks!(dropbox);
+storage_suite!(dropbox);
 
 const TEXT: &str = r#"{"experiment_0": {"shots":  1}}"#;
 

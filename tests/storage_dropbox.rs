@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::dropbox::{DropboxServer, Fault, LimitForm, When};
-use common::{backend, dropbox_options, eventually, job_id};
-use qspool::job::{Document, DocumentId, JobId};
+use common::{backend, dropbox_options, eventually, job_id, plan};
+use jiff::Timestamp;
+use qspool::job::{Document, DocumentId, JobId, Status};
+use qspool::spooler::{Spooler, SpoolerOptions};
 use qspool::storage::{
-    Claim, DropboxOptions, Holder, Lease, MediumOptions, Place, Renewal, Storage, StorageContext, StorageError,
-    StorageErrorKind, open,
+    Claim, DropboxOptions, Holder, Lease, MediumOptions, Place, Provider, Renewal, Storage, StorageContext,
+    StorageError, StorageErrorKind, open,
 };
 use tokio::task::JoinSet;
 
@@ -603,6 +605,58 @@ async fn many_leases_are_renewed_by_one_write() {
     assert!((3..=5).contains(&calls.len()), "{calls:?}");
 }
 
+#[tokio::test]
+async fn a_job_that_waited_long_is_not_old_in_running() {
+    for moves_change_times in [false, true] {
+        let server = DropboxServer::start();
+        server.change_times_at_moves(moves_change_times);
+        let storage = open_at(&server).await;
+        let job = job_id(1);
+        server.put_at(&queued_path(&job), TEXT.as_bytes(), 1_000_000);
+        storage.move_to(Place::Queued(&backend()), Place::Running, &id(&job)).await.expect("a peer's claim");
+        let age = Duration::from_secs(1);
+        let old = async || {
+            // Each look by another process.
+            let storage = open_at(&server).await;
+            storage.unchanged_since(Place::Running, Timestamp::now() - age).await.expect("an answer")
+        };
+        assert_eq!(old().await, [], "it was claimed just now");
+        eventually("it has lain there for a while", async || (old().await == [id(&job)]).then_some(())).await;
+        // Another claim of the same job begins anew.
+        storage.move_to(Place::Running, Place::Deleted, &id(&job)).await.expect("moved");
+        storage.move_to(Place::Deleted, Place::Running, &id(&job)).await.expect("moved");
+        assert_eq!(old().await, [], "it was claimed again");
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_needs_is_found_and_removed() {
+    let server = DropboxServer::start();
+    let storage = open_at(&server).await;
+    let folder = "/Backend_files/Leases/650000000000000000000000";
+    server.put(&format!("{folder}/fermions/job-{}.json", job_id(1)), TEXT.as_bytes());
+    server.put(&format!("/Backend_files/Leases/record-{}.json", job_id(2)), b"{}");
+    let stays = submitted(&*storage, 3).await;
+    let lease = claim(&*storage, &stays).await.expect("claimed");
+    storage.put_back(&lease).await.expect("put back");
+    let found = storage.leftovers(true).await.expect("looked");
+    assert_eq!(found.len(), 1, "the folder has a job: {found:?}");
+    assert!(found[0].path.contains("record-") && found[0].removable, "{found:?}");
+    eventually("the stray job goes back to its queue", async || {
+        storage.adopt_orphans().await.expect("looked");
+        (places(&server, &job_id(1)) == [queued_path(&job_id(1))]).then_some(())
+    })
+    .await;
+    for remove in [false, true] {
+        let found = storage.leftovers(remove).await.expect("looked");
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].path.as_str(), found[0].removable), (folder, true));
+    }
+    assert_eq!(storage.leftovers(true).await.expect("looked"), []);
+    assert!(!server.paths().iter().any(|path| path.starts_with(folder)), "{:?}", server.paths());
+    assert_eq!(claim(&*storage, &stays).await.expect("claimed").record, lease.record);
+}
+
 // Looking at the queues.
 
 #[tokio::test]
@@ -794,4 +848,51 @@ async fn a_storage_that_goes_and_comes_goes_on() {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), seen).await.expect("it is noticed");
+}
+
+// What it costs.
+
+/// The most calls that one job may cost, from the claim to the release.
+const CALLS_PER_JOB: usize = 12;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_through_a_spooler_costs_few_calls() {
+    const JOB: &str = r#"{"experiment_0": {"instructions": [["load", [0], []], ["measure", [0], []]], "num_wires": 8,
+        "shots": 3, "wire_order": "interleaved"}}"#;
+    let server = DropboxServer::start();
+    let options = SpoolerOptions { grace_period_s: 5, ..SpoolerOptions::default() };
+    let context = StorageContext { lease: options.lease(), max_job_bytes: options.max_job_bytes() };
+    let medium = MediumOptions::Dropbox(dropbox_options(&server));
+    let storage = open(&"lab".parse().expect("a name"), &medium, context).await.expect("the storage opens");
+    let provider = Provider::new("lab".parse().expect("a name"), true, storage);
+    let observer = Provider::new("lab".parse().expect("a name"), true, open_at(&server).await);
+    let spooler = Spooler::start(plan(provider, 1, options));
+    eventually("it waits for jobs", async || {
+        (server.count("files/list_folder/longpoll") == 0).then_some(())?;
+        server.paths().iter().any(|path| path.ends_with("Config/fermions/config.json")).then_some(())
+    })
+    .await;
+    // The first poll hangs, and is not counted yet.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let id = job_id(1);
+    observer.upload_status(&backend(), &id, &Status::accepted(&id)).await.expect("accepted");
+    server.forget_calls();
+    observer.upload_job(&backend(), &id, &document(JOB)).await.expect("queued");
+    eventually("the job is done", async || {
+        let status = server.content(&format!("/Backend_files/Status/fermions/None/status-{id}.json"))?;
+        let is_free = !server.paths().iter().any(|path| path.contains("/Leases/") && path.ends_with(".json"));
+        (is_free && String::from_utf8_lossy(&status).contains("DONE")).then_some(())
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let calls: Vec<String> = server.calls().into_iter().map(|call| call.route).collect();
+    // One is the upload of the job; the others that are not the job's own are the watch of the queues.
+    let watch = ["files/list_folder", "files/list_folder/continue", "files/list_folder/longpoll"];
+    let own = calls.iter().filter(|route| !watch.contains(&route.as_str())).count() - 1;
+    assert!(own <= CALLS_PER_JOB, "{own}: {calls:?}");
+    println!("{own} calls for the job, {} for the watch: {calls:?}", calls.len() - own - 1);
+    server.forget_calls();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(server.calls(), [], "an idle spooler asks nothing for seconds");
+    spooler.drain().await;
 }

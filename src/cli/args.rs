@@ -39,7 +39,7 @@ enum Command {
     /// List, check and mend storages.
     #[command(subcommand)]
     Storage(storage::StorageCommand),
-    /// List the backends of a storage and whether they are operational.
+    /// List the backends of the storages and whether they are operational.
     Backends(backends::BackendsArguments),
     /// Put a job into the queue of a backend.
     Submit(submit::SubmitArguments),
@@ -71,6 +71,19 @@ pub(super) struct StorageArguments {
     #[command(flatten)]
     pub(super) config: ConfigArguments,
     /// The storage [default: `local`, else the first active one].
+    #[arg(long, value_name = "NAME")]
+    pub(super) storage: Option<StorageName>,
+    /// Print JSON, for programs.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// What every command takes that looks at all storages.
+#[derive(Debug, Clone, Args)]
+pub(super) struct AllStoragesArguments {
+    #[command(flatten)]
+    pub(super) config: ConfigArguments,
+    /// Look only at this storage [default: all active ones].
     #[arg(long, value_name = "NAME")]
     pub(super) storage: Option<StorageName>,
     /// Print JSON, for programs.

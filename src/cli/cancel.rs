@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::args::StorageArguments;
+use super::args::AllStoragesArguments;
 use super::client::Client;
 use super::failure::{Exit, Failure};
 use super::output;
@@ -15,13 +15,12 @@ pub(super) struct CancelArguments {
     /// The id that `submit` printed.
     id: JobId,
     #[command(flatten)]
-    storage: StorageArguments,
+    storage: AllStoragesArguments,
 }
 
 pub(super) async fn run(arguments: CancelArguments) -> Result<(), Failure> {
-    let client = Client::open(&arguments.storage).await?;
     let id = &arguments.id;
-    let (backend, _) = client.find(id).await?;
+    let (client, backend, _) = Client::of_job(&arguments.storage, id).await?;
     let (outcome, text) = match cancel(&client.provider, &backend, id).await? {
         Cancellation::Cancelled => ("cancelled", format!("job {id} is cancelled")),
         Cancellation::Asked => ("asked", format!("job {id} is running; its spooler was asked to end it")),

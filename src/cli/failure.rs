@@ -53,6 +53,16 @@ impl Failure {
         std::iter::once(self.what.as_str()).chain(lines).collect::<Vec<_>>().join("; ")
     }
 
+    /// The exit code that it stands for.
+    pub(super) fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// The causes in one line, or else what it says itself.
+    pub(super) fn reason(&self) -> String {
+        if self.causes.is_empty() { self.what.clone() } else { self.causes.join("; ").replace('\n', "; ") }
+    }
+
     pub(super) fn code(&self) -> ExitCode {
         ExitCode::from(self.exit as u8)
     }

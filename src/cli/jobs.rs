@@ -48,7 +48,7 @@ pub(super) async fn run(arguments: JobsArguments) -> Result<(), Failure> {
     }
     for (name, place) in [("running", Place::Running), ("deleted", Place::Deleted)] {
         for job_id in newest(client.jobs(place).await?, arguments.last) {
-            let found = client.find(&job_id).await.ok();
+            let found = client.find(&job_id).await.ok().flatten();
             let backend = found.as_ref().map(|(backend, _)| backend.clone());
             if arguments.backend.is_none() || arguments.backend == backend {
                 jobs.push(listed(job_id, backend, name, found.map(|(_, status)| status)));

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::args::StorageArguments;
+use super::args::AllStoragesArguments;
 use super::client::Client;
 use super::failure::{Exit, Failure};
 use super::outcome::{self, ShownResult};
@@ -19,12 +19,11 @@ pub(super) struct ResultArguments {
     #[command(flatten)]
     waiting: WaitArguments,
     #[command(flatten)]
-    storage: StorageArguments,
+    storage: AllStoragesArguments,
 }
 
 pub(super) async fn run(arguments: ResultArguments) -> Result<(), Failure> {
-    let client = Client::open(&arguments.storage).await?;
-    let (backend, mut status) = client.find(&arguments.id).await?;
+    let (client, backend, mut status) = Client::of_job(&arguments.storage, &arguments.id).await?;
     if arguments.waiting.wait && !status.status.is_final() {
         status = watch_to_end(&client.provider, &backend, &arguments.id, &arguments.waiting).await?;
     }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::args::StorageArguments;
+use super::args::AllStoragesArguments;
 use super::client::Client;
 use super::failure::Failure;
 use super::output::{self, BAD, CAUTION, GOOD, styled};
@@ -14,12 +14,11 @@ pub(super) struct StatusArguments {
     /// The id that `submit` printed.
     id: JobId,
     #[command(flatten)]
-    storage: StorageArguments,
+    storage: AllStoragesArguments,
 }
 
 pub(super) async fn run(arguments: StatusArguments) -> Result<(), Failure> {
-    let client = Client::open(&arguments.storage).await?;
-    let (backend, status) = client.find(&arguments.id).await?;
+    let (client, backend, status) = Client::of_job(&arguments.storage, &arguments.id).await?;
     if arguments.storage.json {
         return output::print_json(&status);
     }

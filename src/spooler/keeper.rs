@@ -8,6 +8,7 @@ use tracing::Instrument;
 
 use super::feeder::Feeder;
 use super::rescue;
+use super::retention::Retention;
 use super::retry::Backoff;
 use super::spooler::{Shared, Source};
 use crate::backend::Backend;
@@ -53,7 +54,9 @@ impl Keeper {
             let feeder = Feeder::new(provider.clone(), backend, slots, self.shared.clone());
             tasks.spawn(feeder.feed().instrument(span.or_current()));
         }
+        let retention = Retention { provider, shared: self.shared.clone() };
         tasks.spawn(rescue.keep_looking().in_current_span());
+        tasks.spawn(retention.keep_sweeping().in_current_span());
         tasks.close();
         tasks.wait().await;
     }

@@ -13,6 +13,7 @@ mod keeper;
 mod options;
 mod publish;
 mod rescue;
+mod retention;
 mod retry;
 mod run;
 #[expect(clippy::module_inception, reason = "the type that gives the room its name")]
@@ -22,4 +23,5 @@ mod work;
 pub use cancel::{Cancellation, cancel};
 pub use copy::{CopyEnd, CopyOptions, CopyProblem, CopyProgress, CopyRefusal, CopyReport, PlaceCounts, copy_storage};
 pub use options::SpoolerOptions;
+pub use retention::{Swept, sweep};
 pub use spooler::{Plan, ServedBackend, Source, Spooler};

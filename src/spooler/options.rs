@@ -30,6 +30,10 @@ pub struct SpoolerOptions {
     /// The size of the largest job text that is read, in MiB.
     #[schemars(range(min = 1, max = 1024))]
     pub max_job_mib: u32,
+    /// How long jobs that have ended are kept with their statuses and results, in days since their last change; then
+    /// they are removed. Without it everything is kept.
+    #[schemars(range(min = 1, max = 36_500), example = 365)]
+    pub retention_days: Option<u32>,
 }
 
 impl Default for SpoolerOptions {
@@ -42,6 +46,7 @@ impl Default for SpoolerOptions {
             max_attempts: 3,
             scan_interval_s: 5,
             max_job_mib: 64,
+            retention_days: None,
         }
     }
 }
@@ -72,5 +77,10 @@ impl SpoolerOptions {
     /// The size of the largest job text, in bytes.
     pub fn max_job_bytes(&self) -> u64 {
         u64::from(self.max_job_mib) * MIB
+    }
+
+    /// How long what has ended is kept; for ever where there is none.
+    pub fn retention(&self) -> Option<Duration> {
+        self.retention_days.map(|days| Duration::from_secs(u64::from(days) * 24 * 3600))
     }
 }

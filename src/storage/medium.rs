@@ -152,9 +152,7 @@ pub async fn open(
     match options {
         MediumOptions::Local(options) => Ok(Arc::new(Local::open(options, context).await?)),
         #[cfg(feature = "storage-mongodb")]
-        MediumOptions::Mongodb(_) => {
-            Err(StorageError::new(super::StorageErrorKind::Refused, format!("{name}: MongoDB is not built yet")))
-        }
+        MediumOptions::Mongodb(options) => Ok(Arc::new(super::mongodb::Mongodb::open(name, options, context).await?)),
         #[cfg(feature = "storage-dropbox")]
         MediumOptions::Dropbox(options) => Ok(Arc::new(Dropbox::open(name, options, context).await?)),
     }

@@ -103,7 +103,7 @@ impl Stage {
         if let Some(daemon) = command.strip_suffix('&') {
             self.daemons.push(self.shell(&format!("exec {daemon}")).stdout(Stdio::null()).spawn().unwrap());
             // It serves as soon as it has published what.
-            while self.shell("qspool backends").output().unwrap().stdout.is_empty() {
+            while !show(&self.shell("qspool backends").output().unwrap()).contains("operational") {
                 assert!(self.daemons.iter_mut().all(|daemon| daemon.try_wait().unwrap().is_none()), "{command} ended");
             }
             return String::new();

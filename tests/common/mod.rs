@@ -5,6 +5,9 @@ pub(crate) mod daemon;
 #[cfg(feature = "storage-dropbox")]
 pub(crate) mod dropbox;
 pub(crate) mod fated;
+#[cfg(feature = "storage-mongodb")]
+pub(crate) mod mongodb;
+pub(crate) mod python;
 
 use std::any::Any;
 use std::path::{Path, PathBuf};
@@ -61,6 +64,16 @@ impl TempStorage {
         // The clock of the service is known to a second, and it tells whole ones.
         let expiry = lease + Duration::from_secs(2);
         Self { _place: Box::new(server), options, lease, expiry, keeps_bytes: true, tick }
+    }
+
+    /// The databases of a server, which this value has for itself.
+    #[cfg(feature = "storage-mongodb")]
+    pub(crate) async fn mongodb() -> Self {
+        let lent = mongodb::lend().await;
+        let options = lent.options();
+        let (lease, expiry) = (Duration::from_secs(2), Duration::from_millis(2500));
+        let tick = Duration::from_millis(1);
+        Self { _place: Box::new(lent), options, lease, expiry, keeps_bytes: false, tick }
     }
 
     /// How to reach it.

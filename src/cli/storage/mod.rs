@@ -2,6 +2,7 @@
 
 mod check;
 mod command;
+mod copy;
 mod list;
 
 pub(super) use check::Look;

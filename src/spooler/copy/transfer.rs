@@ -394,8 +394,10 @@ impl<'a> Transfer<'a> {
                 Ok(Outcome::Failed(format!("it has left its place at the storage {name} since the copy began")))
             }
             StorageErrorKind::TooLarge => {
-                let bytes = document
-                    .map_or_else(String::new, |document| format!("; it has {} bytes as a text", document.text().len()));
+                let bytes = match document {
+                    Some(document) if error.sizes().is_none() => format!("; it has {} bytes", document.text().len()),
+                    _ => String::new(),
+                };
                 Ok(Outcome::Failed(format!("{error}{bytes}")))
             }
             StorageErrorKind::AlreadyExists | StorageErrorKind::Refused => Ok(Outcome::Failed(error.to_string())),

@@ -300,10 +300,9 @@ impl LeaseFile {
                 }
                 known.rev = Some(file.rev);
             }
-            Some(_) => known.lose(),
             // It was to be new: whatever stood in the way has gone.
             None if known.rev.is_none() => {}
-            None => known.lose(),
+            Some(_) | None => known.lose(),
         }
         Ok(())
     }

@@ -114,10 +114,8 @@ impl Storage for Dropbox {
 
     async fn update(&self, place: Place<'_>, id: &DocumentId, document: &Document) -> Result<(), StorageError> {
         let replaced = self.client.replace(&paths::document(place, id), document.text()).await;
-        match replaced.map_err(cannot("replace", id, &place))? {
-            true => Ok(()),
-            false => Err(StorageError::not_found(&place, id)),
-        }
+        let is_done = replaced.map_err(cannot("replace", id, &place))?;
+        if is_done { Ok(()) } else { Err(StorageError::not_found(&place, id)) }
     }
 
     async fn move_to(&self, from: Place<'_>, to: Place<'_>, id: &DocumentId) -> Result<(), StorageError> {
@@ -210,11 +208,26 @@ impl Storage for Dropbox {
     }
 
     async fn unchanged_since(&self, place: Place<'_>, time: Timestamp) -> Result<Vec<DocumentId>, StorageError> {
-        let listed = self.files(place).await;
-        let files = listed.map_err(|error| error.of(format_args!("cannot list {place}")))?;
-        // The times are cut to the second.
-        let is_old = |file: &File| later(file.modified, Duration::from_secs(1)) <= time;
-        Ok(files.into_iter().filter(|(_, file)| is_old(file)).map(|(id, _)| id).collect())
+        let failed = |error: CallError| error.of(format_args!("cannot list {place}"));
+        let files = self.files(place).await.map_err(failed)?;
+        // The age counts, by the clock of the service; its times are cut to the second.
+        let age = Duration::try_from(Timestamp::now().duration_since(time)).unwrap_or_default();
+        let is_old = |since: Timestamp| later(since, age) <= self.client.clock().earliest_now();
+        let old: Vec<DocumentId> = match place {
+            Place::Running => {
+                let seen = self.client.first_seen(&files).await.map_err(failed)?;
+                files
+                    .into_iter()
+                    .map(|(id, _)| id)
+                    .filter(|id| seen.get(id).is_some_and(|since| is_old(*since)))
+                    .collect()
+            }
+            _ => {
+                let is_old = |file: &File| is_old(later(file.modified, Duration::from_secs(1)));
+                files.into_iter().filter(|(_, file)| is_old(file)).map(|(id, _)| id).collect()
+            }
+        };
+        Ok(old)
     }
 
     async fn leases(&self) -> Result<Vec<HeldLease>, StorageError> {

@@ -16,6 +16,7 @@ mod paths;
 mod queues;
 mod routes;
 mod secret_file;
+mod seen;
 mod token;
 mod watch;
 

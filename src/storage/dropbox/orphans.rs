@@ -3,19 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
+
 use super::clock::{Moment, later};
 use super::documents::Moved;
 use super::error::{CallError, Cause};
-use super::lease_file::{Content, Hold, LARGEST_FILE, LeaseFile, host, read};
+use super::lease_file::{Content, Hold, LARGEST_FILE, LeaseFile, Noted, host, read};
 use super::leases::{Leases, unavailable};
 use super::paths::{self, LeaseEntry};
 use super::routes::{Listing, Mode};
 use crate::job::{BackendName, InstanceName, JobId};
+use crate::storage::provider::since_1970;
 use crate::storage::{HeldLease, Holder, Lease, LeaseRecord, Leftover, Place};
-use jiff::Timestamp;
 
 /// How often a request for cancellation may meet another write before it gives up.
 const ROUNDS: usize = 8;
+
+/// An empty folder is taken for left behind when its instance has started so many seconds ago.
+const OLD_S: i64 = 24 * 3600;
 
 /// What is known of others by earlier looks.
 #[derive(Default)]
@@ -37,11 +42,14 @@ struct Found {
     instances: Vec<(InstanceName, String)>,
     transit: Vec<(InstanceName, BackendName, JobId)>,
     records: Vec<JobId>,
+    /// Instances that have a folder.
+    folders: Vec<InstanceName>,
 }
 
 impl Found {
     fn of(listing: &Listing) -> Self {
-        let mut found = Self { instances: Vec::new(), transit: Vec::new(), records: Vec::new() };
+        let folders = listing.folders().filter_map(paths::instance_of_folder).collect();
+        let mut found = Self { instances: Vec::new(), transit: Vec::new(), records: Vec::new(), folders };
         for file in listing.files() {
             match paths::lease_entry_at(&file.path) {
                 Some(LeaseEntry::Instance(name)) => found.instances.push((name, file.rev.clone())),
@@ -51,6 +59,22 @@ impl Found {
             }
         }
         found
+    }
+
+    fn has_file(&self, name: &InstanceName) -> bool {
+        self.instances.iter().any(|(other, _)| other == name)
+    }
+
+    /// The instances of long ago that have an empty folder and no leases.
+    fn idle_folders(&self, now: Timestamp) -> Vec<InstanceName> {
+        let is_old = |name: &InstanceName| {
+            let started = name.as_str().get(..8).and_then(|seconds| i64::from_str_radix(seconds, 16).ok());
+            started.is_some_and(|started| now.as_second().saturating_sub(started) > OLD_S)
+        };
+        let is_idle = |name: &&InstanceName| {
+            is_old(name) && !self.has_file(name) && self.transit.iter().all(|(other, _, _)| other != *name)
+        };
+        self.folders.iter().filter(is_idle).cloned().collect()
     }
 }
 
@@ -79,11 +103,10 @@ impl Leases {
             }
         }
         orphans.forget_all_but(&found);
-        let has_file = |name: &InstanceName| found.instances.iter().any(|(other, _)| other == name);
         for (name, backend, job_id) in &found.transit {
             let returned = if own.contains(name) {
                 self.return_forgotten(name, backend, job_id).await
-            } else if has_file(name) || !orphans.is_stray(self, &paths::transit(name, backend, job_id)) {
+            } else if found.has_file(name) || !orphans.is_stray(self, &paths::transit(name, backend, job_id)) {
                 Ok(())
             } else {
                 tracing::info!(%job_id, %backend, "a job that a dead spooler had on its way goes back to its queue");
@@ -161,7 +184,7 @@ impl Leases {
     }
 
     /// Keeps the record of a job that never came to run, if it has any. The one of an earlier return is as new.
-    async fn keep_record(&self, job_id: &JobId, noted: &super::lease_file::Noted) {
+    async fn keep_record(&self, job_id: &JobId, noted: &Noted) {
         let is_kept = match serde_json::to_vec(noted) {
             Ok(text) => self.client.create(&paths::record(job_id), &text).await.is_ok(),
             Err(_unwritable) => false,
@@ -174,7 +197,7 @@ impl Leases {
         &self,
         name: &InstanceName,
         rev: &str,
-        jobs: BTreeMap<JobId, super::lease_file::Noted>,
+        jobs: BTreeMap<JobId, Noted>,
         heir: &InstanceName,
     ) -> Result<Option<String>, CallError> {
         let (host, pid) = host();
@@ -232,10 +255,8 @@ impl Leases {
             let holder = content.heir.as_ref().unwrap_or(&name);
             let who = format!("{holder} on {}, process {}", content.host, content.pid);
             let holder = if is_dead { Holder::Dead(who) } else { Holder::Living(who) };
-            let lease = |(job_id, noted): (&JobId, &super::lease_file::Noted)| HeldLease {
-                lease: noted.lease(job_id),
-                holder: holder.clone(),
-            };
+            let lease =
+                |(job_id, noted): (&JobId, &Noted)| HeldLease { lease: noted.lease(job_id), holder: holder.clone() };
             held.extend(content.jobs.iter().map(lease));
         }
         for job_id in &found.records {
@@ -348,7 +369,28 @@ impl Leases {
             let removable = !remove || self.client.remove(&path).await.is_ok();
             leftovers.push(Leftover { path, what: "the record of a job that does not wait any more", removable });
         }
+        for name in found.idle_folders(self.client.clock().earliest_now()) {
+            let removable = !remove || self.remove_folder(&name).await?;
+            let what = "the empty folder of a spooler that holds no jobs";
+            leftovers.push(Leftover { path: paths::instance_folder(&name), what, removable });
+        }
         Ok(leftovers)
+    }
+
+    /// Removes the folder of an instance, if it is empty. It gets the name of an instance that never was before that,
+    /// so that nobody moves a job into what is about to be deleted; a job that came just before is a stray in there.
+    async fn remove_folder(&self, name: &InstanceName) -> Result<bool, CallError> {
+        let (seconds, nanoseconds) = since_1970(Timestamp::now());
+        let apart = paths::instance_folder(&InstanceName::new(seconds, nanoseconds, rand::random()));
+        match self.client.move_v2(&paths::instance_folder(name), &apart).await {
+            Ok(()) => {}
+            Err(error) if error.is_not_found() => return Ok(true),
+            Err(error) => return Err(error),
+        }
+        if self.client.list_or_nothing(&apart, true).await?.files().next().is_some() {
+            return Ok(false);
+        }
+        self.client.remove(&apart).await
     }
 }
 
@@ -362,7 +404,7 @@ impl Orphans {
     /// Forgets what is not there any more, so that it counts anew should it come again.
     fn forget_all_but(&self, found: &Found) {
         let mut instances = self.instances.lock().unwrap_or_else(PoisonError::into_inner);
-        instances.retain(|name, _| found.instances.iter().any(|(other, _)| other == name));
+        instances.retain(|name, _| found.has_file(name));
         drop(instances);
         let paths: BTreeSet<String> =
             found.transit.iter().map(|(name, backend, job_id)| paths::transit(name, backend, job_id)).collect();

@@ -87,8 +87,12 @@ pub(super) fn id_at(place: Place<'_>, path: &str) -> Option<DocumentId> {
 pub(super) fn queued_at(path: &str) -> Option<(BackendName, JobId)> {
     let mut parts = path.rsplit('/');
     let (name, backend) = (parts.next()?, parts.next()?);
-    let job = name.strip_prefix("job-")?.strip_suffix(".json")?.parse().ok()?;
-    Some((backend.to_ascii_lowercase().parse().ok()?, job))
+    Some((backend.to_ascii_lowercase().parse().ok()?, job_in(name)?))
+}
+
+/// The job that a file's name tells of.
+fn job_in(name: &str) -> Option<JobId> {
+    name.strip_prefix("job-")?.strip_suffix(".json")?.parse().ok()
 }
 
 /// The folder of all leases.
@@ -117,6 +121,19 @@ pub(super) fn record(job: &JobId) -> String {
     format!("{ROOT}/Leases/record-{job}.json")
 }
 
+/// The file that tells since when jobs are seen in running.
+pub(super) fn seen_running() -> String {
+    format!("{ROOT}/Leases/seen-running.json")
+}
+
+/// The instance whose folder is at `path`, as the service spells it.
+pub(super) fn instance_of_folder(path: &str) -> Option<InstanceName> {
+    match path.split('/').collect::<Vec<_>>()[..] {
+        ["", _, _, instance] => instance.parse().ok(),
+        _ => None,
+    }
+}
+
 /// What a file below the folder of leases is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum LeaseEntry {
@@ -136,9 +153,8 @@ pub(super) fn lease_entry_at(path: &str) -> Option<LeaseEntry> {
             Some(job) => Some(LeaseEntry::Record(job.strip_suffix(".json")?.parse().ok()?)),
             None => Some(LeaseEntry::Instance(name.strip_suffix(".json")?.parse().ok()?)),
         },
-        ["", _, _, instance, backend, _] => {
-            let (_, job) = queued_at(path)?;
-            Some(LeaseEntry::Transit(instance.parse().ok()?, backend.parse().ok()?, job))
+        ["", _, _, instance, backend, name] => {
+            Some(LeaseEntry::Transit(instance.parse().ok()?, backend.parse().ok()?, job_in(name)?))
         }
         _ => None,
     }

@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(content_hash(b""), nothing);
         let block = vec![0; 4 * 1024 * 1024];
         let two: Vec<u8> = [Sha256::digest(&block).to_vec(), Sha256::digest(b"x").to_vec()].concat();
-        let expected: String = Sha256::digest(two).iter().map(|byte| format!("{byte:02x}")).collect();
+        let expected = Sha256::digest(two).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
         assert_eq!(content_hash(&[block, b"x".to_vec()].concat()), expected);
     }
 

@@ -172,5 +172,5 @@ fn read_token(answer: &Value, asked: Instant, number: u64) -> Option<Current> {
     let text = answer["access_token"].as_str()?.to_owned();
     let life = Duration::from_secs(answer["expires_in"].as_u64()?);
     let token = AccessToken { text: Arc::new(Secret::from(text)), number };
-    Some(Current { token, renew_at: asked + (life - MARGIN.min(life / 4)), ends_at: asked + life })
+    Some(Current { token, renew_at: asked + life.saturating_sub(MARGIN.min(life / 4)), ends_at: asked + life })
 }
