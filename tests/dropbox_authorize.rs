@@ -141,6 +141,22 @@ fn a_refresh_token_is_got_tried_out_and_stored_where_the_configuration_says() {
 }
 
 #[test]
+fn a_storage_can_be_used_as_soon_as_it_is_authorized() {
+    let stage = Stage::new(FILE);
+    let check = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_qspool"));
+        command.arg("check").current_dir(stage.directory.path()).env("HOME", stage.directory.path());
+        let output = command.env("NO_COLOR", "1").env_remove("QSPOOL_CONFIG").output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (good, before) = check();
+    assert!(!good && before.contains("storage.lab.refresh_token"), "{before}");
+    stage.agree(&[], "").0.assert_good(&["ada@example.org"]);
+    let (good, after) = check();
+    assert!(good && after.contains("documents can be written, read and deleted"), "{after}");
+}
+
+#[test]
 fn no_configuration_is_needed_where_everything_is_said() {
     let stage = Stage::new("");
     fs::remove_file(stage.path("qspool.toml")).unwrap();
@@ -260,8 +276,11 @@ fn with_the_secret_of_the_app_the_token_works_with_it_only() {
     assert!(!run.stderr.contains("a-wrong-secret"), "{}", run.stderr);
     stage.configure(&format!("{FILE}\napp_secret_file = 'nothing'"));
     stage.run(&["--with-secret"], "", |_| panic!("there is no page")).assert_failed(78, &["storage.lab.app_secret"]);
-    let (run, _) = stage.agree(&[], "");
-    run.assert_good(&["remove storage.lab.app_secret"]);
+    for secret in ["app_secret_file = 'nothing'".to_owned(), format!("app_secret = '{secret}'")] {
+        stage.configure(&format!("{FILE}\n{secret}"));
+        let (run, _) = stage.agree(&[], "");
+        run.assert_good(&["remove storage.lab.app_secret"]);
+    }
 }
 
 #[test]

@@ -5,7 +5,6 @@
 //! host such as `content.…`, the server insists on the one that the service has for the route.
 //!
 //! What the specification leaves open has a switch, and the stricter reading is the default.
-#![allow(unused_imports, reason = "each test takes its part, and an expectation would fail where one takes all")]
 
 mod answers;
 mod faults;
