@@ -251,7 +251,8 @@ async fn the_lease_of_a_dead_spooler_is_taken_over_by_one(temp: TempStorage) {
     // All look at the same time, again and again until the lease has expired, where it has to.
     let look = async || {
         let mut looks = tokio::task::JoinSet::new();
-        for heir in heirs.iter().cloned() {
+        for heir in &heirs {
+            let heir = Arc::clone(heir);
             looks.spawn(async move { heir.adopt_orphans().await.expect("looked") });
         }
         looks.join_all().await.concat()
