@@ -7,6 +7,7 @@
 //! ```
 
 mod cancel;
+mod doctor;
 mod feeder;
 mod keeper;
 mod options;
@@ -14,10 +15,13 @@ mod publish;
 mod rescue;
 mod retry;
 mod run;
+mod settle;
 #[expect(clippy::module_inception, reason = "the type that gives the room its name")]
 mod spooler;
+mod unleased;
 mod work;
 
 pub use cancel::{Cancellation, cancel};
+pub use doctor::{Examination, Finding, FindingKind, Outcome, examine};
 pub use options::SpoolerOptions;
 pub use spooler::{Plan, ServedBackend, Source, Spooler};

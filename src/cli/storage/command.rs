@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{check, list};
+use super::{check, doctor, list};
 use crate::cli::args::in_runtime;
 use crate::cli::failure::Failure;
 
@@ -12,11 +12,14 @@ pub(in crate::cli) enum StorageCommand {
     List(list::ListArguments),
     /// Say whether a storage can be reached, and written to.
     Check(check::CheckArguments),
+    /// Find what does not fit together in a storage, and mend what can be mended safely.
+    Doctor(doctor::DoctorArguments),
 }
 
 pub(in crate::cli) fn run(command: StorageCommand) -> Result<(), Failure> {
     match command {
         StorageCommand::List(arguments) => list::run(&arguments),
         StorageCommand::Check(arguments) => in_runtime(check::run(arguments)),
+        StorageCommand::Doctor(arguments) => in_runtime(doctor::run(arguments)),
     }
 }

@@ -2,6 +2,7 @@
 
 mod check;
 mod command;
+mod doctor;
 mod list;
 
 pub(super) use check::Look;
