@@ -8,6 +8,7 @@
 
 mod cancel;
 mod copy;
+mod doctor;
 mod feeder;
 mod keeper;
 mod options;
@@ -16,12 +17,15 @@ mod rescue;
 mod retention;
 mod retry;
 mod run;
+mod settle;
 #[expect(clippy::module_inception, reason = "the type that gives the room its name")]
 mod spooler;
+mod unleased;
 mod work;
 
 pub use cancel::{Cancellation, cancel};
 pub use copy::{CopyEnd, CopyOptions, CopyProblem, CopyProgress, CopyRefusal, CopyReport, PlaceCounts, copy_storage};
+pub use doctor::{Examination, Finding, FindingKind, Outcome, examine};
 pub use options::SpoolerOptions;
 pub use retention::{Swept, sweep};
 pub use spooler::{Plan, ServedBackend, Source, Spooler};

@@ -24,6 +24,11 @@ pub struct SpoolerOptions {
     /// How often a job is started before it ends with an error, when each time the spooler died over it.
     #[schemars(range(min = 1, max = 100))]
     pub max_attempts: u32,
+    /// How long a running job that no spooler of ours holds must not have changed before it is taken over, in seconds.
+    /// Such a job was claimed by a program that knows no leases, and may still be worked on: set this only where no such
+    /// program takes as long over a job. Without it these jobs are left alone.
+    #[schemars(range(min = 60, max = 31_536_000), example = &86400)]
+    pub adopt_unleased_after_s: Option<u32>,
     /// How often the queues are looked at though no change was announced, in seconds.
     #[schemars(range(min = 1, max = 3600))]
     pub scan_interval_s: u32,
@@ -44,6 +49,7 @@ impl Default for SpoolerOptions {
             job_time_limit_s: 3600,
             memory_limit_mib: 2048,
             max_attempts: 3,
+            adopt_unleased_after_s: None,
             scan_interval_s: 5,
             max_job_mib: 64,
             retention_days: None,
@@ -67,6 +73,11 @@ impl SpoolerOptions {
     /// How long one job may run.
     pub fn job_time_limit(&self) -> Duration {
         Duration::from_secs(self.job_time_limit_s.into())
+    }
+
+    /// How old a running job without a lease must be to be taken over, if ever.
+    pub fn adopt_unleased_after(&self) -> Option<Duration> {
+        self.adopt_unleased_after_s.map(|seconds| Duration::from_secs(seconds.into()))
     }
 
     /// The time between two looks at a queue in which nothing was announced.

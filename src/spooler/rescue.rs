@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use super::publish::{Published, Publisher};
-use super::retry::retry;
+use super::settle::Settler;
 use super::spooler::Shared;
-use crate::job::{DocumentId, JobId, Status};
-use crate::storage::{Lease, Place, Provider, StorageError};
+use super::unleased::adopt_unleased_since;
+use crate::storage::{Lease, Provider};
 
 /// Looks after one storage.
 #[derive(Clone)]
@@ -21,6 +22,9 @@ pub(super) struct Rescue {
 
 /// How long the first claims wait for the jobs that were interrupted, which are to go first.
 const HEAD_START: Duration = Duration::from_secs(2);
+
+/// How often to look for jobs that peers have left in running.
+const UNLEASED_INTERVAL: Duration = Duration::from_secs(60);
 
 impl Rescue {
     /// Looks for the first time, and gives what it finds a head start. What takes longer hinders nobody.
@@ -39,10 +43,13 @@ impl Rescue {
     pub(super) async fn keep_looking(self) {
         let Ok(storage) = self.provider.storage() else { return };
         let interval = storage.orphan_interval();
+        let mut unleased = tokio::time::interval(UNLEASED_INTERVAL);
+        unleased.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = self.shared.stop_taking.cancelled() => return,
                 () = tokio::time::sleep(interval) => drop(self.look().await),
+                _ = unleased.tick() => self.look_for_unleased().await,
             }
         }
     }
@@ -57,58 +64,35 @@ impl Rescue {
             tracing::debug!(%error, "jobs of dead spoolers could not be looked for");
             Vec::new()
         });
-        let begin = |lease: Lease| {
-            let (storage, backend) = (self.provider.name(), &lease.backend);
-            let span = tracing::info_span!(parent: None, "job", job_id = %lease.job_id, %backend, %storage);
-            self.shared.jobs.spawn(self.clone().settle_and_tell(lease).instrument(span))
-        };
-        orphans.into_iter().map(begin).collect()
+        orphans.into_iter().map(|lease| self.begin_to_settle(lease, "the job's spooler had died")).collect()
     }
 
-    async fn settle_and_tell(self, lease: Lease) {
+    /// Takes over the jobs that peers have left in running, where the configuration says after which time.
+    async fn look_for_unleased(&self) {
+        let Some(age) = self.shared.options.adopt_unleased_after() else { return };
+        match adopt_unleased_since(&self.provider, Timestamp::now() - age).await {
+            Ok(adopted) => {
+                for lease in adopted {
+                    drop(self.begin_to_settle(lease, "the job had no lease for as long as the configuration allows"));
+                }
+            }
+            Err(error) => tracing::debug!(%error, "running jobs without leases could not be looked for"),
+        }
+    }
+
+    fn begin_to_settle(&self, lease: Lease, why: &'static str) -> JoinHandle<()> {
+        let (storage, backend) = (self.provider.name(), &lease.backend);
+        let span = tracing::info_span!(parent: None, "job", job_id = %lease.job_id, %backend, %storage);
+        self.shared.jobs.spawn(self.clone().settle_and_tell(lease, why).instrument(span))
+    }
+
+    async fn settle_and_tell(self, lease: Lease, why: &'static str) {
         let attempts = lease.record.attempts;
-        match self.settle(lease).await {
-            Ok(what) => tracing::warn!(attempts, "the job's spooler had died; {what}"),
-            Err(error) => tracing::error!(%error, "the job's spooler had died; the job is not settled yet"),
+        let Shared { options, give_back, .. } = &self.shared;
+        let settler = Settler { provider: &self.provider, options, give_up: give_back };
+        match settler.settle(lease).await {
+            Ok(what) => tracing::warn!(attempts, "{why}; {what}"),
+            Err(error) => tracing::error!(%error, "{why}; the job is not settled yet"),
         }
-    }
-
-    /// Goes on where the dead spooler ended, and says what was done.
-    async fn settle(&self, lease: Lease) -> Result<&'static str, StorageError> {
-        let job_id = lease.job_id.clone();
-        let backend = lease.backend.clone();
-        let record = lease.record.clone();
-        let publisher = Publisher::new(&self.provider, lease, &self.shared);
-        if self.exists(Place::Results(&backend), &job_id).await? {
-            return Ok(ended(publisher.end_well().await?, "its result was there, and it is finished now"));
-        }
-        if let Some(status) = &record.verdict {
-            return Ok(ended(publisher.end_with_error(status).await?, "it had failed, and says so now"));
-        }
-        if !self.exists(Place::Running, &job_id).await? {
-            publisher.release().await?;
-            return Ok("it was not running any more");
-        }
-        if record.attempts >= self.shared.options.max_attempts {
-            let times = record.attempts;
-            let why = format!("the job was started {times} times, and each time its spooler ended before the job did");
-            let published = publisher.error(Status::failed(&job_id, &why)).await?;
-            return Ok(ended(published, "that was the last attempt, and it ends with an error"));
-        }
-        let lease = publisher.lease();
-        retry(&self.shared.give_back, || async { self.provider.storage()?.put_back(lease).await }).await?;
-        Ok("it is back in its queue")
-    }
-
-    async fn exists(&self, place: Place<'_>, job_id: &JobId) -> Result<bool, StorageError> {
-        let id: DocumentId = job_id.into();
-        retry(&self.shared.give_back, || async { self.provider.storage()?.exists(place, &id).await }).await
-    }
-}
-
-fn ended(published: Published, how: &'static str) -> &'static str {
-    match published {
-        Published::Ended => how,
-        Published::LeaseLost => "another spooler was quicker",
     }
 }

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{check, copy, list};
+use super::{check, copy, doctor, list};
 use crate::cli::args::in_runtime;
 use crate::cli::failure::Failure;
 
@@ -14,6 +14,8 @@ pub(in crate::cli) enum StorageCommand {
     Check(check::CheckArguments),
     /// Copy a whole storage into another one. A copy that was interrupted is taken up by the same command.
     Copy(copy::CopyArguments),
+    /// Find what does not fit together in a storage, and mend what can be mended safely.
+    Doctor(doctor::DoctorArguments),
 }
 
 pub(in crate::cli) fn run(command: StorageCommand) -> Result<(), Failure> {
@@ -21,5 +23,6 @@ pub(in crate::cli) fn run(command: StorageCommand) -> Result<(), Failure> {
         StorageCommand::List(arguments) => list::run(&arguments),
         StorageCommand::Check(arguments) => in_runtime(check::run(arguments)),
         StorageCommand::Copy(arguments) => in_runtime(copy::run(arguments)),
+        StorageCommand::Doctor(arguments) => in_runtime(doctor::run(arguments)),
     }
 }

@@ -3,6 +3,7 @@
 mod check;
 mod command;
 mod copy;
+mod doctor;
 mod list;
 
 pub(super) use check::Look;
