@@ -6,7 +6,6 @@ mod common;
 use std::fs::{self, FileTimes};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use common::{TempStorage, backend, eventually, job_id, plan};
@@ -144,7 +143,7 @@ fn places(temp: &TempStorage) -> Vec<String> {
     names.filter(|path| path.ends_with(".json")).collect()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_storage_in_order_is_left_in_peace() {
     let temp = TempStorage::local().await;
     let provider = temp.provider().await;
@@ -169,7 +168,7 @@ async fn a_storage_in_order_is_left_in_peace() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_running_job_without_a_lease_goes_on_from_where_it_is() {
     let kind = FindingKind::RunningWithoutLease;
     let temp = check(&[RUNNING], &[accepted()], kind, "may still work on it", true).await;
@@ -185,7 +184,7 @@ async fn a_running_job_without_a_lease_goes_on_from_where_it_is() {
     assert_eq!((places(&temp), status(&temp).await.error_message), (vec![DELETED.into(), STATUS.into()], "why".into()));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_running_job_that_contradicts_itself_is_for_people() {
     let kind = FindingKind::RunningThoughEnded;
     check(&[RUNNING, RESULT], &[failed()], kind, "ERROR", false).await;
@@ -193,7 +192,7 @@ async fn a_running_job_that_contradicts_itself_is_for_people() {
     check(&[RUNNING], &[], FindingKind::RunningOfUnknownBackend, "whose job it is", false).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_end_that_was_not_told_is_told() {
     let kind = FindingKind::EndNotTold;
     for others in [vec![], vec![accepted()], vec![(STATUS, Text::Plain("{"))]] {
@@ -207,7 +206,7 @@ async fn an_end_that_was_not_told_is_told() {
     check(&[DELETED], &[], kind, "nor of which backend", false).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn ends_that_contradict_each_other_are_for_people() {
     check(&[FINISHED, RESULT], &[failed()], FindingKind::EndContradicted, "ERROR", false).await;
     check(&[DELETED], &[done()], FindingKind::EndContradicted, "DONE", false).await;
@@ -215,7 +214,7 @@ async fn ends_that_contradict_each_other_are_for_people() {
     check(&[DELETED, RESULT], &[failed()], FindingKind::ResultOfFailedJob, "has a result", false).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_is_missing_is_named() {
     check(&[FINISHED], &[done()], FindingKind::FinishedWithoutResult, "result is missing", false).await;
     check(&[FINISHED], &[accepted()], FindingKind::FinishedWithoutResult, "result is missing", false).await;
@@ -227,7 +226,7 @@ async fn what_is_missing_is_named() {
     check(&[], &[failed()], FindingKind::StatusWithoutJob, "nowhere", false).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_waiting_job_gets_the_status_that_it_lacks() {
     let temp = check(&[QUEUED], &[], FindingKind::JobWithoutStatus, "no such job", true).await;
     assert_eq!((places(&temp), status(&temp).await), (vec![QUEUED.into(), STATUS.into()], Status::accepted(&job())));
@@ -235,7 +234,7 @@ async fn a_waiting_job_gets_the_status_that_it_lacks() {
     check(&[QUEUED], &[done()], FindingKind::WaitingThoughEnded, "DONE", false).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_second_copy_is_removed_when_it_surely_is_one() {
     let kind = FindingKind::JobAtTwoPlaces;
     for (copy, told) in [(QUEUED, done()), (QUEUED, accepted()), (RUNNING, done())] {
@@ -250,13 +249,13 @@ async fn a_second_copy_is_removed_when_it_surely_is_one() {
     check(&[QUEUED, DELETED], &[failed()], kind, "and at jobs/deleted", false).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_id_that_two_backends_have_is_for_people() {
     let other = ("status/rydberg/ID.json", Text::Status(Status::accepted(&job())));
     check(&[QUEUED], &[accepted(), other], FindingKind::JobOfTwoBackends, "fermions and rydberg", false).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn documents_that_cannot_be_read_are_named_with_the_reason() {
     let half = "{\"job_id\": ";
     check(&[QUEUED], &[(STATUS, Text::Plain(half))], FindingKind::UnreadableStatus, "EOF", false).await;
@@ -282,7 +281,7 @@ async fn documents_that_cannot_be_read_are_named_with_the_reason() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn signed_documents_are_read_by_their_payload() {
     let temp = TempStorage::local().await;
     let signed = |payload: &str| format!(r#"{{"header": {{"kid": "k"}}, "payload": {payload}, "signature": "s"}}"#);
@@ -292,7 +291,7 @@ async fn signed_documents_are_read_by_their_payload() {
     assert_eq!(look(&temp.provider().await, false).await.0, []);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_sqooler_has_written_is_in_order() {
     let temp = TempStorage::local().await;
     let golden = common::package_file("tests/golden/local-tree");
@@ -307,7 +306,7 @@ async fn what_sqooler_has_written_is_in_order() {
     assert_eq!(kinds, [FindingKind::RunningWithoutLease; 2], "{found:?}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_place_that_cannot_be_listed_hides_no_other_backend() {
     let temp = TempStorage::local().await;
     let outside = tempfile::tempdir().expect("a directory");
@@ -330,7 +329,7 @@ async fn a_place_that_cannot_be_listed_hides_no_other_backend() {
     assert_eq!(kinds, expected, "{found:?}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn halves_of_writes_are_removed_and_foreign_files_are_told() {
     let temp = TempStorage::local().await;
     lay(
@@ -357,7 +356,7 @@ async fn claimed(provider: &Provider) -> Lease {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn jobs_of_a_dead_spooler_are_taken_over() {
     for with_result in [false, true] {
         let temp = TempStorage::local().await;
@@ -380,7 +379,7 @@ async fn jobs_of_a_dead_spooler_are_taken_over() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_job_of_a_living_spooler_is_left_to_it() {
     let temp = TempStorage::local().await;
     lay(temp.path(), &[QUEUED], &[]);
@@ -407,38 +406,32 @@ async fn the_job_of_a_living_spooler_is_left_to_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn beside_a_busy_spooler_a_healthy_storage_stays_without_findings() {
-    const JOBS: u32 = 1500;
+    const JOBS: u32 = 1000;
     let temp = TempStorage::local().await;
     let provider = temp.provider().await;
     let spooler = Spooler::start(plan(temp.provider().await, 4, SpoolerOptions::default()));
     let submitter = temp.provider().await;
-    let is_over = AtomicBool::new(false);
-    let submit = async {
+    let mut submitting = tokio::task::JoinSet::new();
+    submitting.spawn(async move {
         for number in 0..JOBS {
             let id = job_id(number);
             submitter.upload_status(&backend(), &id, &Status::accepted(&id)).await.expect("accepted");
             submitter.upload_job(&backend(), &id, &Document::from_text(JOB)).await.expect("queued");
-            // The queue is never long and never empty for long.
-            tokio::time::sleep(Duration::from_millis(4)).await;
         }
-        eventually("the end of all jobs", async || {
-            let ended = submitter.jobs(Place::Finished(&backend())).await.expect("listed").len();
-            (ended == JOBS as usize).then_some(())
-        })
-        .await;
-        is_over.store(true, Ordering::SeqCst);
-    };
-    let examine = async {
-        let mut looks = 0;
-        while !is_over.load(Ordering::SeqCst) || looks < 3 {
-            let (found, _) = look(&provider, true).await;
-            assert_eq!(found, [], "look {looks}");
-            looks += 1;
+        while submitter.jobs(Place::Finished(&backend())).await.expect("listed").len() < JOBS as usize {
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        looks
-    };
-    let ((), looks) = tokio::join!(submit, examine);
-    assert!(looks >= 3, "{looks} looks");
+    });
+    let mut looks = 0;
+    let mut is_over = false;
+    while !is_over {
+        is_over = submitting.try_join_next().is_some();
+        let (found, _) = look(&provider, true).await;
+        assert_eq!(found, [], "look {looks}");
+        looks += 1;
+    }
+    assert!(looks > 1, "the spooler was too quick to be looked at");
+    submitting.join_all().await;
     spooler.drain().await;
     for number in 0..JOBS {
         let status = provider.get_status(&backend(), &job_id(number)).await.expect("a status");

@@ -215,6 +215,9 @@ impl<T: FnMut(Finding) + Send> Examiner<'_, T> {
         let (storage, id) = (self.reader.storage, DocumentId::from(job_id));
         let mut found = Whereabouts::default();
         for (index, backend) in self.catalog.backends.iter().enumerate() {
+            if self.catalog.unjudged.contains(&index) {
+                continue;
+            }
             let mut marks = Marks::default();
             for (mark, place) in Marks::places(backend) {
                 if storage.exists(place, &id).await? {
