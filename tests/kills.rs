@@ -31,7 +31,7 @@ fn lab(server: &Server) -> Lab {
     let configuration = format!(
         "[storage.lab]\ntype = \"mongodb\"\nmongodb_database_url = \"{}\"\nmongodb_username = \"{USER}\"\n\
          mongodb_password_file = \"password\"\ntimeout_s = 5\n[backend.fermions]\nworkers = 3\n\
-         [spooler]\nlease_s = 2\nmax_attempts = 1000\n",
+         [spooler]\nlease_s = 2\nmax_attempts = 100\n",
         server.url()
     );
     std::fs::write(lab.path().join("qspool.toml"), configuration).expect("written");
