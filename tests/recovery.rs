@@ -193,7 +193,6 @@ fn die_at_every_operation(medium: Medium) {
     let cases = [Death::Before, Death::After].into_iter().flat_map(deaths).collect();
     medium.try_all(cases, |(dies_at, answers)| {
         let temp = medium.fresh();
-        eprintln!("{dies_at} of {operations}");
         run_and_die(&temp, dies_at, answers);
         run_to_the_end(&temp);
         check_ends(&temp, &format!("death at operation {dies_at}, {answers:?}"));
