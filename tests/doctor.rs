@@ -1,5 +1,6 @@
 //! The doctor on a real storage: each inconsistency is found in words, mended or left, and gone afterwards; a healthy
 //! storage is left in peace, however busy it is.
+#![expect(clippy::case_sensitive_file_extension_comparisons, reason = "names that qspool makes itself")]
 
 mod common;
 
