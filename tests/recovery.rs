@@ -281,7 +281,7 @@ async fn check_late(at: &'static str, has_result: bool, place: Place<'_>) {
     spooler.drain().await;
     assert!(begin.elapsed() < Duration::from_secs(20), "{at}: the late spooler lets go");
     assert_eq!(observer.get_result(&backend(), &id).await.is_ok(), has_result, "before {at}");
-    assert_eq!(observer.jobs(place).await.expect("listed"), [id.clone()], "before {at}");
+    assert_eq!(observer.jobs(place).await.expect("listed"), std::slice::from_ref(&id), "before {at}");
     assert_eq!(observer.get_status(&backend(), &id).await.expect("there"), Status::accepted(&id), "before {at}");
 }
 

@@ -185,17 +185,17 @@ async fn the_configuration_is_published_anew_every_two_minutes() {
 
 /// Storing results fails while the storage is away.
 struct NoResults {
-    is_away: Arc<AtomicBool>,
-    is_waiting: Arc<AtomicBool>,
-    is_claimed: AtomicBool,
+    away_now: Arc<AtomicBool>,
+    waits: Arc<AtomicBool>,
+    claimed: AtomicBool,
 }
 
 impl Fate for NoResults {
     fn before(&self, operation: &str) -> Result<usize, StorageError> {
         match operation {
-            "claim" => self.is_claimed.store(true, Ordering::SeqCst),
-            "upload" if self.is_claimed.load(Ordering::SeqCst) && self.is_away.load(Ordering::SeqCst) => {
-                self.is_waiting.store(true, Ordering::SeqCst);
+            "claim" => self.claimed.store(true, Ordering::SeqCst),
+            "upload" if self.claimed.load(Ordering::SeqCst) && self.away_now.load(Ordering::SeqCst) => {
+                self.waits.store(true, Ordering::SeqCst);
                 return Err(away());
             }
             _ => {}
@@ -207,12 +207,9 @@ impl Fate for NoResults {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storage_that_goes_away_during_a_job_keeps_no_other_from_running() {
     let (near, far) = (TempStorage::local().await, TempStorage::local().await);
-    let (is_away, is_waiting) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
-    let fate = NoResults {
-        is_away: Arc::clone(&is_away),
-        is_waiting: Arc::clone(&is_waiting),
-        is_claimed: AtomicBool::new(false),
-    };
+    let (away_now, waits) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
+    let fate =
+        NoResults { away_now: Arc::clone(&away_now), waits: Arc::clone(&waits), claimed: AtomicBool::new(false) };
     let fated = Arc::new(Fated { storage: far.open().await, fate });
     let (near, far) = (near.provider().await, far.provider().await);
     submit(&far, 0).await;
@@ -222,12 +219,11 @@ async fn a_storage_that_goes_away_during_a_job_keeps_no_other_from_running() {
     plan.storages.push((name.clone(), Source::Open(Provider::new(name.clone(), true, fated))));
     plan.backends[0].storages.push(name);
     let spooler = Spooler::start(plan);
-    eventually("the job at the storage that is away waits", async || is_waiting.load(Ordering::SeqCst).then_some(()))
-        .await;
+    eventually("the job at the storage that is away waits", async || waits.load(Ordering::SeqCst).then_some(())).await;
     submit(&near, 1).await;
     assert_eq!(end_of(&near, 1).await.status, JobState::Done);
     assert_eq!(far.get_status(&backend(), &job_id(0)).await.expect("there"), Status::accepted(&job_id(0)));
-    is_away.store(false, Ordering::SeqCst);
+    away_now.store(false, Ordering::SeqCst);
     assert_eq!(end_of(&far, 0).await.status, JobState::Done);
     spooler.drain().await;
 }
