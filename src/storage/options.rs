@@ -158,7 +158,7 @@ pub struct DropboxOptions {
     /// A file of further certificate authorities to trust (PEM).
     #[schemars(extend("format" = "path"), example = "/etc/qspool/ca.pem")]
     pub ca_file: Option<PathBuf>,
-    /// How long an operation may take with all its repetitions, in seconds.
+    /// How long one call of the API may take with all its repetitions, in seconds.
     #[serde(default = "dropbox_timeout_default")]
     #[schemars(range(min = 1, max = 600))]
     pub timeout_s: u32,
