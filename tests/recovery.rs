@@ -177,6 +177,11 @@ macro_rules! new {
 }
 
 const LOCAL: Medium = Medium { at_once: 2, new: new!(local) };
+// One server each.
+#[cfg(feature = "storage-mongodb")]
+const MONGODB: Medium = Medium { at_once: 2, new: new!(mongodb) };
+#[cfg(feature = "storage-dropbox")]
+const DROPBOX: Medium = Medium { at_once: 8, new: new!(dropbox) };
 
 fn die_at_every_operation(medium: Medium) {
     let healthy = medium.fresh();
@@ -205,15 +210,28 @@ fn die_twice(medium: Medium) {
     });
 }
 
-#[test]
-fn a_spooler_that_dies_at_any_operation_loses_and_doubles_nothing() {
-    die_at_every_operation(LOCAL);
+/// Both ways to die, on a medium.
+macro_rules! deaths {
+    ($name:ident, $medium:expr) => {
+        mod $name {
+            #[test]
+            fn a_spooler_that_dies_at_any_operation_loses_and_doubles_nothing() {
+                super::die_at_every_operation($medium);
+            }
+
+            #[test]
+            fn a_spooler_that_dies_while_it_mends_what_another_left_does_no_harm() {
+                super::die_twice($medium);
+            }
+        }
+    };
 }
 
-#[test]
-fn a_spooler_that_dies_while_it_mends_what_another_left_does_no_harm() {
-    die_twice(LOCAL);
-}
+deaths!(local, super::LOCAL);
+#[cfg(feature = "storage-mongodb")]
+deaths!(mongodb, super::MONGODB);
+#[cfg(feature = "storage-dropbox")]
+deaths!(dropbox, super::DROPBOX);
 
 /// After the claim every operation of one name fails for longer than the lease is trusted; meanwhile the lease is lost.
 struct Oversleeping {

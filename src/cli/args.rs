@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+#[cfg(feature = "storage-dropbox")]
+use super::dropbox;
 use super::failure::{Exit, Failure};
 use super::output::print_failure;
 use super::{backends, cancel, check, demo, jobs, result, run, schema, status, storage, submit};
@@ -49,6 +51,10 @@ enum Command {
     Jobs(jobs::JobsArguments),
     /// Cancel a job that waits or runs.
     Cancel(cancel::CancelArguments),
+    /// Prepare a storage on Dropbox.
+    #[cfg(feature = "storage-dropbox")]
+    #[command(subcommand)]
+    Dropbox(dropbox::DropboxCommand),
 }
 
 /// What every command that reads the configuration takes.
@@ -112,6 +118,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Result(arguments) => in_runtime(result::run(arguments)),
         Command::Jobs(arguments) => in_runtime(jobs::run(arguments)),
         Command::Cancel(arguments) => in_runtime(cancel::run(arguments)),
+        #[cfg(feature = "storage-dropbox")]
+        Command::Dropbox(command) => in_runtime(dropbox::run(command)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,6 +7,8 @@ mod chart;
 mod check;
 mod client;
 mod demo;
+#[cfg(feature = "storage-dropbox")]
+mod dropbox;
 mod failure;
 mod jobs;
 mod outcome;

@@ -7,6 +7,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+#[cfg(feature = "storage-dropbox")]
+use super::dropbox::Dropbox;
 use super::local::Local;
 use super::provider::since_1970;
 use super::{Claim, HeldLease, Lease, MediumOptions, Place, Renewal, StorageError};
@@ -150,12 +152,8 @@ pub async fn open(
     match options {
         MediumOptions::Local(options) => Ok(Arc::new(Local::open(options, context).await?)),
         #[cfg(feature = "storage-mongodb")]
-        MediumOptions::Mongodb(_) => {
-            Err(StorageError::new(super::StorageErrorKind::Refused, format!("{name}: MongoDB is not built yet")))
-        }
+        MediumOptions::Mongodb(options) => Ok(Arc::new(super::mongodb::Mongodb::open(name, options, context).await?)),
         #[cfg(feature = "storage-dropbox")]
-        MediumOptions::Dropbox(_) => {
-            Err(StorageError::new(super::StorageErrorKind::Refused, format!("{name}: Dropbox is not built yet")))
-        }
+        MediumOptions::Dropbox(options) => Ok(Arc::new(Dropbox::open(name, options, context).await?)),
     }
 }

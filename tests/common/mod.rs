@@ -5,6 +5,9 @@ pub(crate) mod daemon;
 #[cfg(feature = "storage-dropbox")]
 pub(crate) mod dropbox;
 pub(crate) mod fated;
+#[cfg(feature = "storage-mongodb")]
+pub(crate) mod mongodb;
+pub(crate) mod python;
 
 use std::any::Any;
 use std::path::{Path, PathBuf};
@@ -48,6 +51,27 @@ impl TempStorage {
         Self { _place: Box::new(directory), options: medium, lease, expiry, keeps_bytes: true }
     }
 
+    /// An account of Dropbox.
+    #[cfg(feature = "storage-dropbox")]
+    #[expect(clippy::unused_async, reason = "other media have a server to start")]
+    pub(crate) async fn dropbox() -> Self {
+        let server = dropbox::DropboxServer::start();
+        let options = MediumOptions::Dropbox(dropbox_options(&server));
+        let lease = Duration::from_secs(2);
+        // The clock of the service is known to a second, and it tells whole ones.
+        let expiry = lease + Duration::from_secs(2);
+        Self { _place: Box::new(server), options, lease, expiry, keeps_bytes: true }
+    }
+
+    /// The databases of a server, which this value has for itself.
+    #[cfg(feature = "storage-mongodb")]
+    pub(crate) async fn mongodb() -> Self {
+        let lent = mongodb::lend().await;
+        let options = lent.options();
+        let (lease, expiry) = (Duration::from_secs(2), Duration::from_millis(2500));
+        Self { _place: Box::new(lent), options, lease, expiry, keeps_bytes: false }
+    }
+
     /// How to reach it.
     pub(crate) fn options(&self) -> &MediumOptions {
         &self.options
@@ -85,6 +109,21 @@ impl TempStorage {
     pub(crate) fn kill(storage: Arc<dyn Storage>) {
         assert_eq!(Arc::strong_count(&storage), 1, "somebody else still uses it");
         drop(storage);
+    }
+}
+
+/// How to reach the account of a server.
+#[cfg(feature = "storage-dropbox")]
+pub(crate) fn dropbox_options(server: &dropbox::DropboxServer) -> qspool::storage::DropboxOptions {
+    qspool::storage::DropboxOptions {
+        app_key: server.app_key().to_owned(),
+        app_secret: None,
+        app_secret_file: None,
+        refresh_token: Some(server.refresh_token().to_owned().into()),
+        refresh_token_file: None,
+        endpoint: Some(server.url().to_owned()),
+        ca_file: None,
+        timeout_s: 20,
     }
 }
 

@@ -1,14 +1,13 @@
 //! The Python stack at a pinned version, in an environment of its own below the build folder.
 
-use std::fs::{self, File};
+#[path = "../common/python.rs"]
+mod environment;
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
-
-/// Every package with its version, so that the peer of today is the peer of next year.
-const REQUIREMENTS: &str = include_str!("requirements.txt");
 
 /// A running script of this folder. It is ended with this value.
 pub(crate) struct Script {
@@ -68,35 +67,6 @@ fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers")
 }
 
-/// The interpreter of the environment. Whoever comes first makes the environment, the others wait.
 fn interpreter() -> PathBuf {
-    let build = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it lies in the build folder");
-    let peers = build.join("peers");
-    fs::create_dir_all(&peers).expect("the build folder takes files");
-    // The kernel frees the lock with the process, however that ends.
-    let lock = File::create(peers.join("lock")).expect("the build folder takes files");
-    lock.lock().expect("files can be locked");
-    let environment = peers.join("sqooler-0.9.0");
-    let complete = environment.join("complete");
-    let python = environment.join("bin/python");
-    if fs::read_to_string(&complete).is_ok_and(|made_of| made_of == REQUIREMENTS) && python.exists() {
-        return python;
-    }
-    if environment.exists() {
-        fs::remove_dir_all(&environment).expect("an unfinished environment can be removed");
-    }
-    run(Command::new("python3").args(["-m", "venv"]).arg(&environment), "Python 3.10 or newer with its module venv");
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps", "-r"];
-    let requirements = scripts().join("requirements.txt");
-    run(Command::new(&python).args(pip).arg(requirements), "the packages of tests/peers/requirements.txt from PyPI");
-    fs::write(complete, REQUIREMENTS).expect("the environment takes files");
-    python
-}
-
-fn run(command: &mut Command, needed: &str) {
-    match command.stdin(Stdio::null()).output() {
-        Ok(output) if output.status.success() => {}
-        Ok(output) => panic!("the tests with peers need {needed}: {}", String::from_utf8_lossy(&output.stderr)),
-        Err(error) => panic!("the tests with peers need {needed}: {error}"),
-    }
+    environment::interpreter("sqooler-0.9.0", &scripts().join("requirements.txt"))
 }

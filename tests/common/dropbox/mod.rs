@@ -21,7 +21,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 pub(crate) use faults::{Call, Fault, LimitForm, When};
+#[allow(unused_imports, reason = "each test takes its part")]
 pub(crate) use files::content_hash;
+#[allow(unused_imports, reason = "each test takes its part")]
 pub(crate) use oauth::SCOPES;
 
 use files::{Mode, Upload};

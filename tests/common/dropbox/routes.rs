@@ -390,7 +390,7 @@ fn account() -> Value {
         "locale": "en",
         "referral_link": "https://example.org/referral",
         "is_paired": false,
-        "account_type": { ".tag": "of_next_year" },
+        "account_type": { ".tag": "basic" },
         "root_info": { ".tag": "user", "root_namespace_id": "3235641", "home_namespace_id": "3235641" },
         "x_since_next_year": [],
     })
