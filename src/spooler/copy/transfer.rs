@@ -253,11 +253,12 @@ impl<'a> Transfer<'a> {
     /// One job after the other, so that the target lists them in this order.
     async fn copy_queue(&self, queue: &[Item<'a>]) {
         let resolution = self.target.arrival_resolution();
-        let mut last: Option<(String, Instant)> = None;
+        let file = |id: &DocumentId| format!("{id}.json");
+        let mut last: Option<(&DocumentId, Instant)> = None;
         for item in queue {
-            let file = format!("{}.json", item.id);
-            // Of two that arrive at the same time the one with the lesser name is first.
-            if let Some((_, arrived)) = last.filter(|(before, _)| *before > file) {
+            // Of two that arrive at the same time, some media put the lesser id first and others the lesser file.
+            let may_overtake = |before: &DocumentId| *before > *item.id || file(before) > file(item.id);
+            if let Some((_, arrived)) = last.filter(|(before, _)| may_overtake(before)) {
                 tokio::select! {
                     () = tokio::time::sleep_until(arrived + resolution) => {}
                     () = self.halt.cancelled() => {}
@@ -267,7 +268,7 @@ impl<'a> Transfer<'a> {
                 return;
             }
             self.copy(*item).await;
-            last = Some((file, Instant::now()));
+            last = Some((item.id, Instant::now()));
         }
     }
 
