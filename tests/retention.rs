@@ -36,6 +36,10 @@ macro_rules! retention_suite {
 }
 
 retention_suite!(local);
+#[cfg(feature = "storage-dropbox")]
+retention_suite!(dropbox);
+#[cfg(feature = "storage-mongodb")]
+retention_suite!(mongodb);
 
 /// Some media tell times in whole seconds, so old and new lie further apart.
 const APART: Duration = Duration::from_millis(2100);

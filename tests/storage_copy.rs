@@ -48,6 +48,14 @@ macro_rules! copy_suite {
 }
 
 copy_suite!(local_to_local: local => local);
+#[cfg(feature = "storage-dropbox")]
+copy_suite!(local_to_dropbox: local => dropbox);
+#[cfg(feature = "storage-dropbox")]
+copy_suite!(dropbox_to_local: dropbox => local);
+#[cfg(feature = "storage-mongodb")]
+copy_suite!(local_to_mongodb: local => mongodb);
+#[cfg(feature = "storage-mongodb")]
+copy_suite!(mongodb_to_local: mongodb => local);
 
 const TEXT: &str = r#"{"experiment_0": {"shots":  1}}"#;
 
@@ -155,12 +163,13 @@ async fn contents(storage: &dyn Storage) -> BTreeMap<(String, DocumentId), Docum
 }
 
 /// The target has all these documents, and no others.
-async fn check_copied(to: &TempStorage, documents: Vec<Recorded>, case: &str) {
+async fn check_copied(from: &TempStorage, to: &TempStorage, documents: Vec<Recorded>, case: &str) {
     let mut found = contents(&*to.open().await).await;
     for Recorded { place, id, text } in documents {
         let document = found.remove(&(place.path.clone(), id.clone()));
         let document = document.unwrap_or_else(|| panic!("{case}: {id} is missing at {}", place.path));
-        assert!(to.is_same(&document, &text), "{case}: {id} at {}: {document:?}", place.path);
+        let is_same = from.is_same(&document, &text) || to.is_same(&document, &text);
+        assert!(is_same, "{case}: {id} at {}: {document:?}", place.path);
     }
     assert!(found.is_empty(), "{case}: {found:?}");
 }
@@ -220,7 +229,8 @@ async fn every_document_arrives_and_the_source_stays(from: TempStorage, to: Temp
             _ => found.get_key_value(&(place.clone(), id.clone())),
         };
         let (_, copy) = at.unwrap_or_else(|| panic!("{id} of {place} is missing"));
-        assert!(to.is_same(copy, str::from_utf8(document.text()).expect("is text")), "{id} of {place}: {copy:?}");
+        let text = str::from_utf8(document.text()).expect("is text");
+        assert!(from.is_same(copy, text) || to.is_same(copy, text), "{id} of {place}: {copy:?}");
     }
     assert_eq!(found.len(), before.len());
     let sum = |count: fn(&qspool::spooler::PlaceCounts) -> u64| report.places.iter().map(count).sum::<u64>();
@@ -236,7 +246,7 @@ async fn a_second_copy_writes_nothing(from: TempStorage, to: TempStorage) {
     for (first, second) in first.places.iter().zip(&second.places) {
         assert_eq!((second.copied, second.replaced, second.there_already), (0, 0, first.copied), "{second:?}");
     }
-    check_copied(&to, copied(), "twice").await;
+    check_copied(&from, &to, copied(), "twice").await;
 }
 
 /// A target that dies at an operation.
@@ -266,6 +276,7 @@ async fn check_misleads_nobody(to: &TempStorage, case: &str) {
 }
 
 async fn a_copy_cut_at_any_operation_goes_on_where_it_ended(from: TempStorage, to: TempStorage) {
+    let resolution = to.open().await.arrival_resolution();
     // One document of each kind is enough.
     let few = || {
         let mut few = recorded();
@@ -273,6 +284,8 @@ async fn a_copy_cut_at_any_operation_goes_on_where_it_ended(from: TempStorage, t
             few.iter().filter(|one| one.place.path == "status/signedqc").map(|one| one.id.clone()).collect();
         let is_config = |one: &Recorded| one.place.path.starts_with("backends/") && one.id.as_str() != "plainqc";
         few.retain(|one| is_config(one) || ids.contains(&one.id));
+        // Where the order of a queue takes waiting, the job that comes there from running has to do.
+        few.retain(|one| resolution < Duration::from_secs(1) || !one.place.path.starts_with("jobs/queued"));
         few
     };
     upload(&*from.open().await, few()).await;
@@ -298,7 +311,7 @@ async fn a_copy_cut_at_any_operation_goes_on_where_it_ended(from: TempStorage, t
             remove_probes(&to).await;
             check_misleads_nobody(&to, &case).await;
             copy_all(&from, &to).await;
-            check_copied(&to, after_copy(few()), &case).await;
+            check_copied(&from, &to, after_copy(few()), &case).await;
         }
     }
 }
@@ -372,21 +385,22 @@ async fn what_differs_is_told_and_left_as_it_is(from: TempStorage, to: TempStora
 async fn of_two_configurations_the_later_one_stays(from: TempStorage, to: TempStorage) {
     let (source, target) = (from.provider().await, to.provider().await);
     let golden = std::fs::read_to_string(package_file("tests/golden/configs/fermions.json")).expect("read");
-    let config = |time: &str| {
+    let config = |backend: &BackendName, time: &str| {
         let mut config: BackendConfig = serde_json::from_str(&golden).expect("a configuration");
+        config.display_name = backend.to_string();
         config.last_queue_check = Some(time.parse().expect("a time"));
         config
     };
-    let (early, late) = (config("2026-11-22T04:00:00Z"), config("2026-11-22T05:00:00Z"));
+    let (early, late) = ("2026-11-22T04:00:00Z", "2026-11-22T05:00:00Z");
     let [older, newer] = ["older", "newer"].map(|name| name.parse::<BackendName>().expect("a name"));
-    source.upload_config(&older, &early).await.expect("uploaded");
-    source.upload_config(&newer, &late).await.expect("uploaded");
-    target.upload_config(&older, &late).await.expect("uploaded");
-    target.upload_config(&newer, &early).await.expect("uploaded");
+    source.upload_config(&older, &config(&older, early)).await.expect("uploaded");
+    source.upload_config(&newer, &config(&newer, late)).await.expect("uploaded");
+    target.upload_config(&older, &config(&older, late)).await.expect("uploaded");
+    target.upload_config(&newer, &config(&newer, early)).await.expect("uploaded");
     let report = copy_all(&from, &to).await;
     for backend in [&older, &newer] {
         let found = target.get_config(backend).await.expect("read").last_queue_check;
-        assert_eq!(found, late.last_queue_check, "{backend}");
+        assert_eq!(found, config(backend, late).last_queue_check, "{backend}");
     }
     assert_eq!((report.places[0].replaced, report.places[0].further_on), (1, 1), "{report:?}");
 }
@@ -517,7 +531,7 @@ async fn a_storage_is_not_copied_to_itself(from: TempStorage, _to: TempStorage) 
 async fn a_copy_that_is_stopped_says_so_and_goes_on_later(from: TempStorage, to: TempStorage) {
     fill(&*from.open().await).await;
     let (source, target) = (from.provider().await, to.provider().await);
-    for stop_at in [0, 1, 9, 20] {
+    for stop_at in [0, 1, 9, 15] {
         empty(&to).await;
         let stop = CancellationToken::new();
         if stop_at == 0 {
@@ -536,7 +550,7 @@ async fn a_copy_that_is_stopped_says_so_and_goes_on_later(from: TempStorage, to:
         assert!(count >= stop_at && count < recorded().len() as u64, "{count} of {stop_at}");
         check_misleads_nobody(&to, "stopped").await;
         copy_all(&from, &to).await;
-        check_copied(&to, copied(), "stopped").await;
+        check_copied(&from, &to, copied(), "stopped").await;
     }
 }
 
@@ -614,7 +628,7 @@ async fn what_comes_to_the_source_meanwhile_is_counted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_interrupted_command_says_how_to_go_on() {
     let (from, to) = (TempStorage::local().await, TempStorage::local().await);
-    for number in 0..2000 {
+    for number in 0..1000 {
         let folder = from.path().join("results/fermions");
         std::fs::create_dir_all(&folder).expect("created");
         std::fs::write(folder.join(format!("{}.json", job_id(number))), TEXT).expect("written");
@@ -642,8 +656,9 @@ async fn an_interrupted_command_says_how_to_go_on() {
     assert_eq!(output.status.code(), Some(75), "{said}");
     assert!(said.contains("error: the copy was interrupted\n\nhint: the same command goes on"), "{said}");
     let names: Vec<_> = files(to.path()).into_keys().collect();
-    assert!(names.iter().all(|name| name.strip_suffix(".json").is_some()), "between two documents: {names:?}");
-    assert!(names.len() < 2000, "it was interrupted");
+    let is_document = |name: &String| Path::new(name).extension().is_some_and(|extension| extension == "json");
+    assert!(names.iter().all(is_document), "between two documents: {names:?}");
+    assert!(names.len() < 1000, "it was interrupted");
     let output = command().output().expect("runs");
     assert!(output.status.success(), "{output:?}");
     assert_eq!(files(to.path()), files(from.path()));

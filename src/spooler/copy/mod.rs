@@ -20,6 +20,7 @@
 
 mod comparison;
 mod inventory;
+mod plan;
 mod refusal;
 mod report;
 mod transfer;

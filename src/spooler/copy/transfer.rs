@@ -10,12 +10,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::comparison::{Difference, difference, is_same};
-use super::inventory::{IN_FLIGHT, Index, Inventory, places};
+use super::inventory::{IN_FLIGHT, Index, Inventory};
+use super::plan::{Item, Plan, half_told_ends, held};
 use super::refusal::{self, CopyRefusal};
 use super::report::{CopyEnd, CopyProblem, CopyProgress, CopyReport, PlaceCounts};
 use crate::job::{BackendName, Document, DocumentId, Status};
 use crate::spooler::retry::Backoff;
-use crate::storage::{HeldLease, Holder, Place, Provider, Storage, StorageError, StorageErrorKind};
+use crate::storage::{Place, Provider, Storage, StorageError, StorageErrorKind};
 
 /// How to copy.
 #[derive(Debug, Clone)]
@@ -70,92 +71,6 @@ pub async fn copy_storage(
     transfer.run(&plan).await;
     let compared = if transfer.is_done() { transfer.compare_counts(&plan, &at_first, &backends).await } else { None };
     Ok(transfer.report(&plan, compared))
-}
-
-/// The ids of the jobs that living spoolers hold, with the holders.
-fn held(leases: &[HeldLease]) -> HashMap<&str, &str> {
-    let mut held = HashMap::new();
-    for HeldLease { lease, holder } in leases {
-        if let Holder::Living(holder) = holder {
-            held.insert(lease.job_id.as_str(), holder.as_str());
-        }
-    }
-    held
-}
-
-/// The statuses of jobs that have ended, but whose spooler died before it wrote that. Their leases, which would tell
-/// the next spooler, are not copied.
-fn half_told_ends(inventory: &Inventory<'_>, leases: &[HeldLease]) -> HashMap<DocumentId, Status> {
-    let deleted: HashSet<_> = inventory.ids(Place::Deleted).iter().collect();
-    let mut ends = HashMap::new();
-    for HeldLease { lease, holder } in leases {
-        let id = DocumentId::from(&lease.job_id);
-        let has_result = || inventory.ids(Place::Results(&lease.backend)).contains(&id);
-        let end = match &lease.record.verdict {
-            _ if matches!(holder, Holder::Living(_)) => None,
-            Some(verdict) => deleted.contains(&id).then(|| verdict.clone()),
-            None if inventory.ids(Place::Finished(&lease.backend)).contains(&id) && has_result() => {
-                Some(Status::done(&lease.job_id))
-            }
-            None => None,
-        };
-        ends.extend(end.map(|status| (id, status)));
-    }
-    ends
-}
-
-/// One document and its way.
-#[derive(Clone, Copy)]
-struct Item<'a> {
-    id: &'a DocumentId,
-    from: Place<'a>,
-    to: Place<'a>,
-}
-
-/// What is to be copied, in order.
-struct Plan<'a> {
-    places: Vec<(Place<'a>, usize)>,
-    /// Place after place; the documents of each in any order.
-    documents: Vec<Vec<Item<'a>>>,
-    /// The queues of the backends, each in its order.
-    queues: Vec<Vec<Item<'a>>>,
-    /// Jobs in running that go nowhere, and why.
-    left: Vec<(Item<'a>, String)>,
-}
-
-impl<'a> Plan<'a> {
-    fn new(inventory: &'a Inventory<'a>, backends: &'a [BackendName], leases: &[HeldLease]) -> Self {
-        let places = places(backends);
-        let items = |from: Place<'a>, to: Place<'a>| inventory.ids(from).iter().map(move |id| Item { id, from, to });
-        let is_queue = |place: &Place<'_>| matches!(place, Place::Running | Place::Queued(_));
-        let documents =
-            places.iter().filter(|place| !is_queue(place)).map(|place| items(*place, *place).collect()).collect();
-        let mut queues: HashMap<&BackendName, Vec<Item<'a>>> = HashMap::new();
-        let mut left = Vec::new();
-        let held = held(leases);
-        for item in items(Place::Running, Place::Running) {
-            let leased = leases.iter().find(|held| held.lease.job_id.as_str() == item.id.as_str());
-            let of_lease = leased.and_then(|held| backends.iter().find(|name| **name == held.lease.backend));
-            let has_status = |name: &&BackendName| inventory.ids(Place::Status(name)).contains(item.id);
-            match (held.get(item.id.as_str()), of_lease.or_else(|| backends.iter().find(has_status))) {
-                (Some(holder), _) => left.push((item, format!("{holder} works on it"))),
-                (None, Some(backend)) => {
-                    queues.entry(backend).or_default().push(Item { to: Place::Queued(backend), ..item });
-                }
-                (None, None) => left.push((item, "it runs, and no status tells for which backend".to_owned())),
-            }
-        }
-        for backend in backends {
-            queues.entry(backend).or_default().extend(items(Place::Queued(backend), Place::Queued(backend)));
-        }
-        let queues = backends.iter().filter_map(|backend| queues.remove(backend)).collect();
-        let places = places.into_iter().map(|place| (place, inventory.ids(place).len())).collect();
-        Self { places, documents, queues, left }
-    }
-
-    fn items(&self) -> impl Iterator<Item = &Item<'a>> {
-        self.documents.iter().chain(&self.queues).flatten()
-    }
 }
 
 /// What has become of a document.
@@ -253,11 +168,12 @@ impl<'a> Transfer<'a> {
     /// One job after the other, so that the target lists them in this order.
     async fn copy_queue(&self, queue: &[Item<'a>]) {
         let resolution = self.target.arrival_resolution();
-        let mut last: Option<(String, Instant)> = None;
+        let file = |id: &DocumentId| format!("{id}.json");
+        let mut last: Option<(&DocumentId, Instant)> = None;
         for item in queue {
-            let file = format!("{}.json", item.id);
-            // Of two that arrive at the same time the one with the lesser name is first.
-            if let Some((_, arrived)) = last.filter(|(before, _)| *before > file) {
+            // Of two that arrive at the same time, some media put the lesser id first and others the lesser file.
+            let may_overtake = |before: &DocumentId| *before > *item.id || file(before) > file(item.id);
+            if let Some((_, arrived)) = last.filter(|(before, _)| may_overtake(before)) {
                 tokio::select! {
                     () = tokio::time::sleep_until(arrived + resolution) => {}
                     () = self.halt.cancelled() => {}
@@ -267,7 +183,7 @@ impl<'a> Transfer<'a> {
                 return;
             }
             self.copy(*item).await;
-            last = Some((file, Instant::now()));
+            last = Some((item.id, Instant::now()));
         }
     }
 
