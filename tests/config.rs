@@ -367,8 +367,9 @@ fn the_sample_without_its_comment_signs_is_a_good_configuration() {
     let file: Vec<_> = sample().lines().map(uncommented).collect();
     let mut config = load(&file.join("\n"), &[]).unwrap();
     let defaults = load("", &[HOME]).unwrap();
-    // The only key of these that is not set by default.
+    // The only keys of these that are not set by default.
     assert!(config.spooler.retention_days.take().is_some());
+    assert!(config.spooler.adopt_unleased_after_s.take().is_some());
     assert_eq!(base_path(&config, "local"), "/var/lib/qspool");
     assert_eq!(config.backends.unwrap()[&"fermions".parse().unwrap()].workers, 1);
     assert_eq!((config.spooler, config.log), (defaults.spooler, defaults.log));
