@@ -75,6 +75,16 @@ fn the_examples_of_the_readme_hold() {
 }
 
 #[test]
+fn the_doctor_tells_what_it_finds_and_mends() {
+    check_cli("doctor");
+}
+
+#[test]
+fn the_examples_of_the_guide_to_local_storages_hold() {
+    check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/storage-local.md"), Streams::Merged);
+}
+
+#[test]
 fn the_examples_of_the_operating_guide_hold() {
     check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating.md"), Streams::Merged);
 }

@@ -367,7 +367,7 @@ fn the_sample_without_its_comment_signs_is_a_good_configuration() {
     let file: Vec<_> = sample().lines().map(uncommented).collect();
     let mut config = load(&file.join("\n"), &[]).unwrap();
     let defaults = load("", &[HOME]).unwrap();
-    // The keys of these that are not set by default.
+    // The only keys of these that are not set by default.
     assert!(config.spooler.retention_days.take().is_some());
     assert!(config.spooler.adopt_unleased_after_s.take().is_some());
     assert_eq!(base_path(&config, "local"), "/var/lib/qspool");

@@ -321,12 +321,7 @@ async fn a_place_that_cannot_be_listed_hides_no_other_backend() {
     let (found, _) = look(&temp.provider().await, false).await;
     let mut kinds: Vec<FindingKind> = found.iter().map(|finding| finding.kind).collect();
     kinds.sort();
-    let expected = [
-        FindingKind::UnreadablePlace,
-        FindingKind::StatusWithoutJob,
-        FindingKind::UnreadableStatus,
-        FindingKind::Leftover,
-    ];
+    let expected = [FindingKind::UnreadablePlace, FindingKind::UnreadableStatus, FindingKind::Leftover];
     assert_eq!(kinds, expected, "{found:?}");
 }
 
@@ -403,6 +398,47 @@ async fn the_job_of_a_living_spooler_is_left_to_it() {
     let (found, _) = look(&provider, true).await;
     assert_eq!((found.len(), found[0].kind), (1, FindingKind::LeaseWithoutJob), "{found:?}");
     holder.storage().expect("active").release(&lease).await.expect("released");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_adopts_what_has_lain_in_running_for_as_long_as_is_configured() {
+    let temp = TempStorage::local().await;
+    lay(temp.path(), &[RUNNING], &[accepted()]);
+    let provider = temp.provider().await;
+    let storage = provider.storage().expect("active");
+    // Of an unknown backend: it stays.
+    let foreign = job_id(2);
+    storage.upload(Place::Running, &(&foreign).into(), &Document::from_text(JOB)).await.expect("laid");
+    eventually("both are old enough", async || {
+        let before = jiff::Timestamp::now() - Duration::from_secs(1);
+        let old = storage.unchanged_since(Place::Running, before).await.expect("an answer");
+        (old.len() == 2).then_some(())
+    })
+    .await;
+    for (age_s, is_adopted) in [(None, false), (Some(3600), false), (Some(1), true)] {
+        let options = SpoolerOptions { adopt_unleased_after_s: age_s, ..SpoolerOptions::default() };
+        let spooler = Spooler::start(plan(provider.clone(), 1, options));
+        if is_adopted {
+            eventually("the end of the job", async || (status(&temp).await.status == JobState::Done).then_some(()))
+                .await;
+        } else {
+            // It has looked by the time that it serves.
+            let another = job_id(3 + age_s.unwrap_or_default());
+            provider.upload_job(&backend(), &another, &Document::from_text(JOB)).await.expect("queued");
+            eventually("the end of another job", async || {
+                provider
+                    .get_status(&backend(), &another)
+                    .await
+                    .is_ok_and(|status| status.status.is_final())
+                    .then_some(())
+            })
+            .await;
+        }
+        spooler.drain().await;
+        let running = provider.jobs(Place::Running).await.expect("listed");
+        assert_eq!(running.contains(&job()), !is_adopted, "{age_s:?}");
+        assert!(running.contains(&foreign), "{age_s:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

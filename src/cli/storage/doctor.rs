@@ -45,13 +45,15 @@ pub(in crate::cli) async fn run(arguments: DoctorArguments) -> Result<(), Failur
         print(&findings)?;
     }
     let Examination { jobs, found, left } = examination;
-    let seen = format!("the storage {} has {jobs} jobs", provider.name());
+    let seen = format!("the storage {} has {}", provider.name(), counted(jobs, "job"));
     match (found, left) {
         (0, _) => output::note(format!("{seen}: {}", styled(GOOD, "all is well"))),
-        (found, 0) => output::note(format!("{seen}: {}", styled(GOOD, &format!("all {found} findings are mended")))),
+        (found, 0) => {
+            output::note(format!("{seen}: {}", styled(GOOD, &format!("{} mended", counted(found, "finding")))))
+        }
         (found, left) => {
             let of = if found == left { String::new() } else { format!(" of {found}") };
-            let failure = Failure::new(Exit::Failed, format!("{seen}: {left}{of} findings are left"));
+            let failure = Failure::new(Exit::Failed, format!("{seen}: {} left{of}", counted(left, "finding")));
             let repairable = findings.iter().filter(|finding| finding.outcome == Outcome::Repairable).count();
             return Err(match repairable {
                 0 => failure,
@@ -62,6 +64,11 @@ pub(in crate::cli) async fn run(arguments: DoctorArguments) -> Result<(), Failur
         }
     }
     Ok(())
+}
+
+fn counted(count: usize, what: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{ending}")
 }
 
 /// Prints each kind of finding once, with the jobs that have it.

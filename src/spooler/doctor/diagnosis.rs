@@ -289,11 +289,12 @@ impl Case {
                     "nothing, if the failed jobs are cleared from time to time",
                 )
             }
-            (_, false) if self.status.is_there() => {
+            // One that cannot be read is told as such.
+            (Some(_), false) => {
                 let problem = "the job itself is nowhere: its user waits for ever";
                 for_people(FindingKind::StatusWithoutJob, problem, SUBMIT_AGAIN)
             }
-            (_, false) => None,
+            (None, false) => None,
         }
     }
 
