@@ -111,7 +111,9 @@ impl Leases {
 
     /// `None` where another task of this process is moving the job. To the storage they are the same owner.
     pub(super) fn occupy<'a>(&'a self, job_id: &'a JobId) -> Option<Occupied<'a>> {
-        self.known().occupied.insert(job_id.clone()).then_some(Occupied { leases: self, job_id })
+        let is_free = self.known().occupied.insert(job_id.clone());
+        // Made only where it is free: dropping it frees the job again.
+        is_free.then(|| Occupied { leases: self, job_id })
     }
 
     /// Whether the spooler of this process has been given the lease.
