@@ -500,6 +500,20 @@ async fn a_spooler_that_dies_at_any_moment_of_a_claim_or_a_return_loses_nothing(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_claims_by_one_spooler_one_wins() {
+    let lent = lend().await;
+    let storage = opened(&lent.options()).await;
+    let job = submitted(&*storage, 1).await;
+    let mut claims = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let (storage, job) = (Arc::clone(&storage), job.clone());
+        claims.spawn(async move { matches!(storage.claim(&backend(), &job).await, Ok(Claim::Won(_))) });
+    }
+    let answers = tokio::time::timeout(Duration::from_secs(30), claims.join_all()).await.expect("all have an answer");
+    assert_eq!(answers.into_iter().filter(|won| *won).count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_jobs_of_one_id_are_both_kept() {
     let lent = lend().await;
     let jobs = root(&lent).await.database("jobs");
@@ -727,7 +741,7 @@ async fn two_spoolers_share_a_queue() {
     submit(&observer, 0..JOBS).await;
     eventually("the end of all jobs", async || all_done(&observer, 0..JOBS).await.then_some(())).await;
     for spooler in spoolers {
-        spooler.drain().await;
+        tokio::time::timeout(Duration::from_secs(60), spooler.drain()).await.expect("a spooler drains");
     }
     check_ends(&observer, JOBS).await;
 }
@@ -754,7 +768,7 @@ async fn a_server_that_is_killed_again_and_again_loses_no_job() {
     }
     eventually("the end of all jobs", async || all_done(&observer, 0..JOBS).await.then_some(())).await;
     for spooler in spoolers {
-        spooler.drain().await;
+        tokio::time::timeout(Duration::from_secs(60), spooler.drain()).await.expect("a spooler drains");
     }
     check_ends(&observer, JOBS).await;
 }

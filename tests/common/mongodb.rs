@@ -80,7 +80,7 @@ impl Server {
         let folder =
             tempfile::Builder::new().prefix("mongodb-").tempdir_in(parent).expect("the build folder takes files");
         let folder = folder.keep();
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+        let port = free_port();
         let mut supervisor = Command::new(interpreter())
             .arg(scripts().join("supervise.py"))
             .arg(&folder)
@@ -171,6 +171,13 @@ impl Drop for Server {
         drop(self.input.take());
         let _ended = self.supervisor.wait();
     }
+}
+
+/// A free port below those that the kernel gives to clients: while a server is away, one that tries to reach it from
+/// the very port would reach itself, and the server could not come back.
+fn free_port() -> u16 {
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(|| rand::random_range(20_000..32_000)).find(is_free).expect("it goes on until there is one")
 }
 
 /// What a storage needs to be told about a server.

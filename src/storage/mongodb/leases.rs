@@ -111,8 +111,8 @@ impl Leases {
 
     /// `None` where another task of this process is moving the job. To the storage they are the same owner.
     pub(super) fn occupy<'a>(&'a self, job_id: &'a JobId) -> Option<Occupied<'a>> {
-        // Made only where it is true: the end of such a value makes the job free again.
         let is_free = self.known().occupied.insert(job_id.clone());
+        // Made only where it is free: dropping it frees the job again.
         is_free.then(|| Occupied { leases: self, job_id })
     }
 
@@ -144,6 +144,10 @@ impl Leases {
     /// Takes a job out of the queue. An outcome that the network hides is looked into.
     pub(super) async fn claim(&self, backend: &BackendName, job_id: &JobId) -> Result<Claim, StorageError> {
         let Some(_occupied) = self.occupy(job_id) else { return Ok(self.wait_on_its_way(job_id).await) };
+        if self.holds(job_id) {
+            // A task of ours has lost the job and does not know it yet. To the storage it would be the owner again.
+            return Ok(Claim::Unsettled);
+        }
         let (begin, mut pause) = (Instant::now(), CLAIM_PAUSE);
         for tries in 1.. {
             match self.try_claim(backend, job_id).await {
