@@ -144,10 +144,6 @@ impl Leases {
     /// Takes a job out of the queue. An outcome that the network hides is looked into.
     pub(super) async fn claim(&self, backend: &BackendName, job_id: &JobId) -> Result<Claim, StorageError> {
         let Some(_occupied) = self.occupy(job_id) else { return Ok(self.wait_on_its_way(job_id).await) };
-        if self.holds(job_id) {
-            // A task of ours has lost the job and does not know it yet. To the storage it would be the owner again.
-            return Ok(Claim::Unsettled);
-        }
         let (begin, mut pause) = (Instant::now(), CLAIM_PAUSE);
         for tries in 1.. {
             match self.try_claim(backend, job_id).await {
@@ -216,6 +212,10 @@ impl Leases {
             return self.end_claim(lease.into_lease(), &key).await;
         }
         let Some(job) = queued else { return Ok(Attempt::Gone) };
+        if self.holds(job_id) {
+            // A task of ours has lost the job and does not know it yet. To the storage it would be the owner again.
+            return Ok(Attempt::OnItsWay);
+        }
         let had_begun = !self.known().begun.insert(job_id.clone());
         if !server.insert(&running, &job).await.inspect_err(|error| self.forget_unless_temporary(job_id, error))?
             && !had_begun
