@@ -248,6 +248,13 @@ async fn folders_are_open_to_the_people_of_the_storage_whatever_the_umask() {
         .await
         .expect("new");
     storage.watch(&backend()).await.expect("watched");
+    let job = job_id(2);
+    write(temp.path().join(format!("jobs/queued/fermions/{job}.json")), TEXT);
+    assert!(matches!(storage.claim(&backend(), &job).await.expect("an answer"), Claim::Won(_)));
+    let leases = fs::read_dir(temp.path().join("jobs/leases")).expect("listed").next().expect("ours").expect("one");
+    for folder in [leases.path(), leases.path().join("fermions")] {
+        assert_eq!(mode(folder.clone()), 0o2770, "{folder:?}");
+    }
     for folder in ["results", "results/fermions", "jobs/queued/fermions", "status/fermions", "jobs/deleted"] {
         assert_eq!(mode(temp.path().join(folder)), 0o2770, "{folder}");
     }

@@ -123,6 +123,9 @@ impl Instance {
         let hidden = format!(".{name}");
         let entered: io::Result<std::fs::File> = (|| {
             leases.create_dir(&hidden)?;
+            // Open to the people of the storage, as every folder: another's daemon takes leases over, and whoever has
+            // submitted a job may ask for its cancellation. Without that, fewer can.
+            let _as_it_is = leases.set_permissions(&hidden, leases.dir_metadata()?.permissions());
             let folder = leases.open_dir(&hidden)?;
             let options = OpenOptions::new().read(true).write(true).create_new(true).clone();
             let mut lock = folder.open_with(ALIVE, &options)?.into_std();
