@@ -49,7 +49,7 @@ pub(in crate::cli) async fn run(arguments: DoctorArguments) -> Result<(), Failur
     match (found, left) {
         (0, _) => output::note(format!("{seen}: {}", styled(GOOD, "all is well"))),
         (found, 0) => {
-            output::note(format!("{seen}: {}", styled(GOOD, &format!("{} mended", counted(found, "finding")))))
+            output::note(format!("{seen}: {}", styled(GOOD, &format!("{} mended", counted(found, "finding")))));
         }
         (found, left) => {
             let of = if found == left { String::new() } else { format!(" of {found}") };
