@@ -29,7 +29,7 @@ const WORKERS: usize = 8;
 /// How many spoolers share the queue.
 const SPOOLERS: [usize; 4] = [1, 2, 4, 8];
 
-/// The time in which jobs are submitted and nobody looks at the watch.
+/// How many submit at the same time.
 const SUBMITTERS: u32 = 16;
 
 fn main() {
