@@ -337,6 +337,33 @@ async fn a_document_beyond_the_limit_is_refused_with_both_figures() {
     }
 }
 
+/// A million shots of eight wires: as text 17 MB, as BSON more, since there every shot has a number of its own.
+const HUGE: &str = r#"{"experiment_0": {"instructions": [["load", [0], []], ["measure", [0], []], ["measure", [1], []],
+    ["measure", [2], []], ["measure", [3], []], ["measure", [4], []], ["measure", [5], []], ["measure", [6], []],
+    ["measure", [7], []]], "num_wires": 8, "shots": 1000000, "wire_order": "interleaved"}}"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_result_beyond_the_limit_ends_its_job_with_both_figures() {
+    let lent = lend().await;
+    let provider = provider(&lent.options()).await;
+    let job = job_id(1);
+    provider.upload_status(&backend(), &job, &Status::accepted(&job)).await.expect("accepted");
+    provider.upload_job(&backend(), &job, &Document::from_text(HUGE)).await.expect("queued");
+    let spooler = Spooler::start(plan(provider.clone(), 1, spooler_options()));
+    let status = eventually("the end of the job", async || {
+        let status = provider.get_status(&backend(), &job).await.ok()?;
+        status.status.is_final().then_some(status)
+    })
+    .await;
+    spooler.drain().await;
+    assert_eq!(status.status, JobState::Error);
+    let why = status.error_message;
+    let bytes: Option<u64> = (|| why.strip_prefix("the result has ")?.split(' ').next()?.parse().ok())();
+    assert!(bytes.is_some_and(|bytes| bytes > 16 << 20), "{why}");
+    assert!(why.contains("allowed: 16777216;"), "{why}");
+    assert_eq!(provider.jobs(Place::Deleted).await.expect("listed"), [job]);
+}
+
 /// What a spooler that died left of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Left {
@@ -594,6 +621,26 @@ async fn a_connection_that_breaks_once_is_noticed_by_nobody() {
         whole_life(&*storage, number).await.unwrap_or_else(|error| panic!("{command}: {error}"));
     }
     assert_eq!(storage.leases().await.expect("listed"), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_disk_is_full_is_waited_for() {
+    const OUT_OF_DISK_SPACE: i32 = 14031;
+    let lent = lend().await;
+    let provider = provider(&lent.options()).await;
+    submit(&provider, 0..3).await;
+    let full = doc! { "failCommands": ["insert", "update", "findAndModify"], "errorCode": OUT_OF_DISK_SPACE };
+    fail(&lent, "alwaysOn", full).await;
+    let refused = provider.upload_status(&backend(), &job_id(9), &Status::accepted(&job_id(9))).await;
+    assert_eq!(refused.expect_err("there is no room").kind(), StorageErrorKind::Unavailable);
+    let spooler = Spooler::start(plan(provider.clone(), 1, spooler_options()));
+    // Long enough for every step to have been tried, and failed.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(provider.queue(&backend()).await.expect("listed").len(), 3, "nothing is lost");
+    fail(&lent, "off", doc! {}).await;
+    eventually("the end of all jobs", async || all_done(&provider, 0..3).await.then_some(())).await;
+    spooler.drain().await;
+    check_ends(&provider, 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -60,9 +60,9 @@ impl StorageError {
         Self::new(StorageErrorKind::AlreadyExists, format!("{place} has a document {id} already; it was left as it is"))
     }
 
-    /// A document has `bytes` bytes in the form of the medium, more than the `allowed` ones; `what` names it.
-    pub fn too_large(what: &str, bytes: u64, allowed: u64) -> Self {
-        let what = format!("{what} has {bytes} bytes; allowed: {allowed}");
+    /// `what` is too large: it has `bytes` bytes in the form of the medium, more than the `allowed` ones.
+    pub fn too_large(what: impl fmt::Display, bytes: u64, allowed: u64) -> Self {
+        let what = format!("{what}: it has {bytes} bytes; allowed: {allowed}");
         Self { sizes: Some((bytes, allowed)), ..Self::new(StorageErrorKind::TooLarge, what) }
     }
 

@@ -239,7 +239,7 @@ impl Client {
             };
             let size = metadata["size"].as_u64().or(response.content_length()).unwrap_or_default();
             if size > limit {
-                return Attempt::Failed(Cause::TooLarge(format!("it has {size} bytes; allowed: {limit}")));
+                return Attempt::Failed(Cause::TooLarge { bytes: size, allowed: limit });
             }
             result = metadata;
         }

@@ -30,7 +30,7 @@ impl Client {
         if size <= LARGEST_UPLOAD {
             return Ok(());
         }
-        Err(Cause::TooLarge(format!("it has {size} bytes; Dropbox takes {LARGEST_UPLOAD} at once")).certain())
+        Err(Cause::TooLarge { bytes: size, allowed: LARGEST_UPLOAD }.certain())
     }
 
     /// Creates a file; `None` if something is there already.

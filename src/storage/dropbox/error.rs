@@ -67,7 +67,12 @@ pub(super) enum Cause {
     /// Something else is in the way.
     Taken(String),
     /// The document is larger than allowed.
-    TooLarge(String),
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The largest one.
+        allowed: u64,
+    },
     /// The service did not answer, or not in time.
     Unavailable(String),
 }
@@ -101,7 +106,7 @@ impl CallError {
             Cause::Bad(why) => (StorageErrorKind::Refused, why),
             Cause::Denied(why) => (StorageErrorKind::Denied, why),
             Cause::Taken(why) => (StorageErrorKind::AlreadyExists, why),
-            Cause::TooLarge(why) => (StorageErrorKind::TooLarge, why),
+            Cause::TooLarge { bytes, allowed } => return StorageError::too_large(doing, bytes, allowed),
             Cause::Unavailable(why) => (StorageErrorKind::Unavailable, why),
         };
         StorageError::new(kind, format!("{doing}: {why}"))

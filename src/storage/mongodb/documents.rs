@@ -72,12 +72,13 @@ impl Server {
 
     /// Reads a document of at most `limit` bytes of text.
     pub(super) async fn get(&self, place: Place<'_>, id: &DocumentId, limit: u64) -> Result<Document, StorageError> {
-        let failed = |kind, why: String| StorageError::new(kind, format!("cannot read {id} at {place}: {why}"));
+        let cannot = format!("cannot read {id} at {place}");
         let found = self.find_raw(place, id).await?.ok_or_else(|| StorageError::not_found(&place, id))?;
-        let text = to_json(&found).map_err(|error| failed(StorageErrorKind::Refused, error.to_string()))?;
-        let size = text.len();
-        if u64::try_from(size).is_ok_and(|size| size > limit) {
-            return Err(failed(StorageErrorKind::TooLarge, format!("it has {size} bytes; allowed: {limit}")));
+        let text = to_json(&found)
+            .map_err(|error| StorageError::new(StorageErrorKind::Refused, format!("{cannot}: {error}")))?;
+        let size = text.len() as u64;
+        if size > limit {
+            return Err(StorageError::too_large(cannot, size, limit));
         }
         Ok(Document::from_text(text))
     }

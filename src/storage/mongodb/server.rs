@@ -207,8 +207,7 @@ impl Server {
         if found <= allowed {
             return Ok(());
         }
-        let what = format!("cannot write to {target}: the document has {found} bytes as BSON; allowed: {allowed}");
-        Err(StorageError::new(StorageErrorKind::TooLarge, what))
+        Err(StorageError::too_large(format!("cannot write to {target} as BSON"), found as u64, allowed as u64))
     }
 }
 
