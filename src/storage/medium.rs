@@ -144,6 +144,10 @@ pub struct StorageContext {
 /// # Errors
 ///
 /// `Unavailable` where it does not answer, `Denied` where the login is refused or incomplete; the message names the key.
+#[cfg_attr(
+    not(any(feature = "storage-dropbox", feature = "storage-mongodb")),
+    expect(unused_variables, reason = "only the errors about a login name the storage")
+)]
 pub async fn open(
     name: &StorageName,
     options: &MediumOptions,
