@@ -99,7 +99,7 @@ pub struct MongodbOptions {
     /// A file that holds the URL.
     #[schemars(extend("format" = "path"), example = "/etc/qspool/mongodb_database_url")]
     pub mongodb_database_url_file: Option<PathBuf>,
-    /// A file of further certificate authorities to trust (PEM).
+    /// A file of certificate authorities (PEM) to trust in place of the built-in ones.
     #[schemars(extend("format" = "path"), example = "/etc/qspool/ca.pem")]
     pub ca_file: Option<PathBuf>,
     /// How long an operation may wait for the server, in seconds.
