@@ -791,7 +791,7 @@ async fn what_is_too_large_is_refused_with_figures() {
     let huge = Document::from_text(vec![b' '; 150 * 1024 * 1024 + 1]);
     let error = storage.upload(Place::Deleted, &id(&job_id(1)), &huge).await.expect_err("too large");
     assert_eq!(error.kind(), StorageErrorKind::TooLarge, "{error}");
-    assert!(error.to_string().contains("157286401 bytes; Dropbox takes 157286400"), "{error}");
+    assert!(error.to_string().contains("157286401 bytes; allowed: 157286400"), "{error}");
 }
 
 #[tokio::test]
