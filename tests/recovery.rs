@@ -285,6 +285,51 @@ async fn check_late(at: &'static str, has_result: bool, place: Place<'_>) {
     assert_eq!(observer.get_status(&backend(), &id).await.expect("there"), Status::accepted(&id), "before {at}");
 }
 
+/// The job cannot be moved, since one of its id is at the end already; meanwhile the lease is lost.
+#[derive(Default)]
+struct TakenOver {
+    is_lost: AtomicBool,
+    deletes: AtomicUsize,
+}
+
+impl Fate for TakenOver {
+    fn before(&self, operation: &str) -> Result<usize, StorageError> {
+        match operation {
+            "move_to" => {
+                std::thread::sleep(LONGER_THAN_TRUSTED);
+                self.is_lost.store(true, Ordering::SeqCst);
+                return Err(StorageError::already_exists(&Place::Deleted, &(&job_id(0)).into()));
+            }
+            "delete" => {
+                self.deletes.fetch_add(1, Ordering::SeqCst);
+            }
+            _ => {}
+        }
+        Ok(0)
+    }
+
+    fn renewal(&self) -> Option<Renewal> {
+        self.is_lost.load(Ordering::SeqCst).then_some(Renewal::Lost)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_that_was_seen_to_be_lost_is_not_taken_for_ours_a_step_later() {
+    let temp = TempStorage::local().await;
+    let observer = temp.provider().await;
+    let id = job_id(0);
+    observer.upload_status(&backend(), &id, &Status::accepted(&id)).await.expect("accepted");
+    observer.upload_job(&backend(), &id, &Document::from_text(GOOD)).await.expect("queued");
+    let fated = Arc::new(Fated { storage: temp.open().await, fate: TakenOver::default() });
+    let provider = Provider::new("test".parse().expect("a name"), true, Arc::<Fated<_>>::clone(&fated));
+    let options = SpoolerOptions { lease_s: 1, grace_period_s: 30, ..options() };
+    let spooler = Spooler::start(plan(provider, 1, options));
+    eventually("the lease is lost", async || fated.fate.renewal()).await;
+    spooler.drain().await;
+    assert_eq!(fated.fate.deletes.load(Ordering::SeqCst), 0, "the job of another spooler stays in running");
+    assert_eq!(observer.jobs(Place::Running).await.expect("listed"), [id]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_spooler_that_lost_its_lease_publishes_nothing_more() {
     check_late("upload", false, Place::Running).await;

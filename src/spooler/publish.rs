@@ -193,9 +193,11 @@ impl<'a> Publisher<'a> {
             return Ok(true);
         }
         let asked = Instant::now();
-        let renewed = self.provider.storage()?.renew(&self.lease).await?;
-        *self.trusted_until.lock().unwrap_or_else(PoisonError::into_inner) = asked + self.trusted_for;
-        Ok(renewed != Renewal::Lost)
+        let is_held = self.provider.storage()?.renew(&self.lease).await? != Renewal::Lost;
+        if is_held {
+            *self.trusted_until.lock().unwrap_or_else(PoisonError::into_inner) = asked + self.trusted_for;
+        }
+        Ok(is_held)
     }
 
     /// Moves the job out of running. It may be there already, by an earlier attempt.
@@ -204,8 +206,7 @@ impl<'a> Publisher<'a> {
         match self.step(|| async { self.provider.storage()?.move_to(Place::Running, place, &id).await }).await {
             Err(Halt::Storage(error)) if error.kind() == StorageErrorKind::NotFound => self.has_left(place).await,
             Err(Halt::Storage(error)) if error.kind() == StorageErrorKind::AlreadyExists => {
-                let read = async |place| self.step(|| async { self.provider.storage()?.get(place, &id).await }).await;
-                if read(Place::Running).await.ok() == read(place).await.ok() {
+                if self.read(Place::Running).await? == self.read(place).await? {
                     tracing::debug!(%place, "the job had been copied already");
                 } else {
                     tracing::error!(%place, "two jobs have this id; the one that has just run is removed from running");
@@ -220,10 +221,18 @@ impl<'a> Publisher<'a> {
         }
     }
 
+    /// The job at a place; none if there is none that can be read.
+    async fn read(&self, place: Place<'_>) -> Result<Option<Document>, Halt> {
+        match self.step(|| self.provider.get_job(place, &self.lease.job_id)).await {
+            Err(Halt::Storage(error)) if !error.is_temporary() => Ok(None),
+            read => read.map(Some),
+        }
+    }
+
     /// Makes sure that a job which is not in running any more lies at its end.
     async fn has_left(&self, place: Place<'_>) -> Result<(), Halt> {
         let id = self.document_id();
-        for end in [place, Place::Finished(&self.lease.backend), Place::Deleted] {
+        for end in [Place::Finished(&self.lease.backend), Place::Deleted] {
             if self.step(|| async { self.provider.storage()?.exists(end, &id).await }).await? {
                 tracing::debug!(place = %end, "the job had left running already");
                 return Ok(());
