@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use tokio::sync::watch;
 
 #[cfg(feature = "storage-dropbox")]
 use super::dropbox::Dropbox;
 use super::local::Local;
 use super::provider::since_1970;
-use super::{Claim, HeldLease, Lease, MediumOptions, Place, Renewal, StorageError};
+use super::{Changes, Claim, HeldLease, Lease, MediumOptions, Place, Renewal, StorageError};
 use crate::job::{BackendName, Document, DocumentId, JobId, NameError, StorageName, UserName};
 
 /// A medium that keeps documents at places.
@@ -109,25 +108,6 @@ pub struct Leftover {
     pub what: &'static str,
     /// Whether it was removed, or would be.
     pub removable: bool,
-}
-
-/// Tells that a queue may have changed. Changes between two waits are not missed.
-#[derive(Debug, Clone)]
-pub struct Changes(watch::Receiver<u64>);
-
-impl Changes {
-    /// Follows a counter that the medium moves at each change.
-    pub(super) fn new(counter: watch::Receiver<u64>) -> Self {
-        Self(counter)
-    }
-
-    /// Waits for a change since the last call. If the medium has stopped watching it never returns: whoever waits has
-    /// a slow look of its own beside it.
-    pub async fn next(&mut self) {
-        if self.0.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
 }
 
 /// What a medium has to know of the process that uses it.

@@ -1,5 +1,6 @@
 //! Where jobs lie: one trait over typed places, one folder per medium, and the provider that is written once for all.
 
+mod changes;
 #[cfg(feature = "storage-dropbox")]
 pub mod dropbox;
 mod error;
@@ -17,9 +18,10 @@ mod secret_key;
 #[cfg(any(feature = "storage-dropbox", feature = "storage-mongodb"))]
 mod tls;
 
+pub use changes::Changes;
 pub use error::{StorageError, StorageErrorKind};
 pub use lease::{Claim, HeldLease, Holder, Lease, LeaseRecord, Renewal};
-pub use medium::{Changes, Leftover, Storage, StorageContext, open};
+pub use medium::{Leftover, Storage, StorageContext, open};
 #[cfg(feature = "storage-dropbox")]
 pub use options::DropboxOptions;
 #[cfg(feature = "storage-mongodb")]

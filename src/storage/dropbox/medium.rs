@@ -183,7 +183,7 @@ impl Storage for Dropbox {
     }
 
     async fn watch(&self, backend: &BackendName) -> Result<Changes, StorageError> {
-        let changes = self.queues.subscribe(backend);
+        let changes = self.queues.follow(backend);
         self.watch.begin(&self.client, &self.queues);
         Ok(changes)
     }

@@ -1,22 +1,21 @@
 //! The queues as they were last seen, so that looking at one that nothing happens to costs no call.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use tokio::sync::watch;
 
 use super::client::Client;
 use super::error::CallError;
 use super::paths::{self, LeaseEntry};
 use super::routes::{Entry, File, Listing};
 use crate::job::{BackendName, DocumentId, JobId};
+use crate::storage::changes::FollowedQueues;
 use crate::storage::{Changes, Place};
 
 /// All queues of the storage.
 pub(super) struct Queues {
     client: Arc<Client>,
     mirror: Mutex<Mirror>,
-    counters: Mutex<HashMap<BackendName, watch::Sender<u64>>>,
+    followed: FollowedQueues,
 }
 
 /// What the last looks have told.
@@ -33,7 +32,7 @@ struct Mirror {
 
 impl Queues {
     pub(super) fn new(client: Arc<Client>) -> Self {
-        Self { client, mirror: Mutex::default(), counters: Mutex::default() }
+        Self { client, mirror: Mutex::default(), followed: FollowedQueues::default() }
     }
 
     fn mirror(&self) -> MutexGuard<'_, Mirror> {
@@ -75,9 +74,8 @@ impl Queues {
     }
 
     /// Tells of changes of a queue from now on.
-    pub(super) fn subscribe(&self, backend: &BackendName) -> Changes {
-        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        Changes::new(counters.entry(backend.clone()).or_insert_with(|| watch::Sender::new(0)).subscribe())
+    pub(super) fn follow(&self, backend: &BackendName) -> Changes {
+        self.followed.follow(backend)
     }
 
     /// Begins to follow the queues; gives the cursor for what comes next.
@@ -90,13 +88,13 @@ impl Queues {
             }
         };
         let records = self.list_records().await?;
-        *self.mirror() = Mirror { listing, records, is_followed: true, seen_back: own_changes, ..self.take() };
-        self.tell(|_| true);
+        {
+            let mut mirror = self.mirror();
+            (mirror.listing, mirror.records) = (listing, records);
+            (mirror.is_followed, mirror.seen_back) = (true, own_changes);
+        }
+        self.followed.tell_all();
         Ok(cursor)
-    }
-
-    fn take(&self) -> Mirror {
-        std::mem::take(&mut *self.mirror())
     }
 
     /// Notes that nobody keeps up with the queues any more.
@@ -126,15 +124,8 @@ impl Queues {
                 mirror.records = records;
             }
         }
-        self.tell(|backend| arrived.contains(backend));
+        arrived.iter().for_each(|backend| self.followed.tell(backend.as_str()));
         Ok(cursor)
-    }
-
-    fn tell(&self, of: impl Fn(&BackendName) -> bool) {
-        let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        for (_, counter) in counters.iter().filter(|(backend, _)| of(backend)) {
-            counter.send_modify(|count| *count = count.wrapping_add(1));
-        }
     }
 }
 

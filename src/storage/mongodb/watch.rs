@@ -1,19 +1,18 @@
 //! Notices new jobs by a change stream on all queues at once.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mongodb::bson::{RawDocumentBuf, doc};
 use mongodb::change_stream::ChangeStream;
 use mongodb::change_stream::event::ChangeStreamEvent;
-use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::error::has_no_change_streams;
 use super::server::Server;
 use crate::job::BackendName;
+use crate::storage::changes::FollowedQueues;
 use crate::storage::{Changes, StorageError, StorageErrorKind};
 
 /// How long the server holds back an answer while there is nothing to tell.
@@ -27,7 +26,7 @@ type Stream = ChangeStream<ChangeStreamEvent<RawDocumentBuf>>;
 
 /// Watches the queues of a storage. The stream ends with this value.
 pub(super) struct QueueWatch {
-    counters: Arc<Counters>,
+    queues: Arc<FollowedQueues>,
     /// Whether the stream is followed. Held while it is being opened, so that it is opened once.
     followed: tokio::sync::Mutex<bool>,
     tasks: TaskTracker,
@@ -35,38 +34,11 @@ pub(super) struct QueueWatch {
     _stop_at_the_end: DropGuard,
 }
 
-#[derive(Default)]
-struct Counters(Mutex<HashMap<String, watch::Sender<u64>>>);
-
-impl Counters {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<u64>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn follow(&self, backend: &BackendName) -> Changes {
-        let mut counters = self.lock();
-        let counter = counters.entry(backend.to_string()).or_insert_with(|| watch::Sender::new(0));
-        Changes::new(counter.subscribe())
-    }
-
-    fn tell(&self, backend: &str) {
-        self.lock().get(backend).into_iter().for_each(count);
-    }
-
-    fn tell_all(&self) {
-        self.lock().values().for_each(count);
-    }
-}
-
-fn count(counter: &watch::Sender<u64>) {
-    counter.send_modify(|count| *count = count.wrapping_add(1));
-}
-
 impl QueueWatch {
     pub(super) fn new() -> Self {
         let stop = CancellationToken::new();
         Self {
-            counters: Arc::default(),
+            queues: Arc::default(),
             followed: tokio::sync::Mutex::new(false),
             tasks: TaskTracker::new(),
             _stop_at_the_end: stop.clone().drop_guard(),
@@ -76,7 +48,7 @@ impl QueueWatch {
 
     /// Tells that a job has come back to a queue, of which no stream tells if its document has never left.
     pub(super) fn tell(&self, backend: &BackendName) {
-        self.counters.tell(backend.as_str());
+        self.queues.tell(backend.as_str());
     }
 
     /// Watches the queue of `backend`. `Refused` where the server has no change streams.
@@ -84,12 +56,12 @@ impl QueueWatch {
         let mut followed = self.followed.lock().await;
         if !*followed {
             let stream = open(server).await?;
-            let follower = Follower { server: Arc::clone(server), counters: Arc::clone(&self.counters) };
+            let follower = Follower { server: Arc::clone(server), queues: Arc::clone(&self.queues) };
             let stop = self.stop.clone();
             self.tasks.spawn(async move { stop.run_until_cancelled(follower.follow(stream)).await });
             *followed = true;
         }
-        Ok(self.counters.follow(backend))
+        Ok(self.queues.follow(backend))
     }
 }
 
@@ -114,7 +86,7 @@ async fn open(server: &Server) -> Result<Stream, StorageError> {
 
 struct Follower {
     server: Arc<Server>,
-    counters: Arc<Counters>,
+    queues: Arc<FollowedQueues>,
 }
 
 impl Follower {
@@ -127,13 +99,13 @@ impl Follower {
                 tracing::debug!(why, "the watch of the queues has broken; it is opened again");
             }
             // What came meanwhile is found by a look.
-            self.counters.tell_all();
+            self.queues.tell_all();
             tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..=1.0))).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
             match open(&self.server).await {
                 Ok(opened) => {
                     stream = Some(opened);
-                    self.counters.tell_all();
+                    self.queues.tell_all();
                 }
                 Err(error) => tracing::debug!(%error, "the queues cannot be watched now"),
             }
@@ -150,7 +122,7 @@ impl Follower {
                     *pause = FIRST_PAUSE;
                     let queue = event.and_then(|event| event.ns?.coll);
                     if let Some(backend) = queue.as_deref().and_then(|name| name.strip_prefix("queued.")) {
-                        self.counters.tell(backend);
+                        self.queues.tell(backend);
                     }
                 }
                 Ok(Err(error)) => return error.kind.to_string(),
