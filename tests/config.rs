@@ -15,6 +15,7 @@ const HOME: (&str, &str) = ("HOME", "/home/ada");
 fn sources(file: Option<&str>, variables: &[(&str, &str)]) -> Sources {
     let text = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     Sources {
+        private_jwk: None,
         file: file.map(|text| SourceFile { path: "etc/qspool.toml".into(), text: text.to_owned() }),
         variables: variables.iter().map(text).collect(),
         directory: "/lab".into(),
@@ -247,7 +248,7 @@ fn a_wrong_variable_is_refused() {
     one(
         "QSPOOL_BACKEND_FERMIONS",
         "1",
-        &[&unknown("QSPOOL_BACKEND_FERMIONS"), "hint: did you mean \"QSPOOL_BACKEND_FERMIONS_SCHEMA\"?"],
+        &[&unknown("QSPOOL_BACKEND_FERMIONS"), "hint: did you mean \"QSPOOL_BACKEND_FERMIONS_SIGN\"?"],
     );
 }
 

@@ -454,11 +454,11 @@ async fn a_configuration_is_kept_with_its_times(temp: TempStorage) {
     let golden = std::fs::read_to_string(common::package_file("tests/golden/configs/fermions.json")).expect("read");
     let mut config: BackendConfig = serde_json::from_str(&golden).expect("a configuration");
     config.last_queue_check = Some("2026-11-22T04:15:19Z".parse().expect("a time"));
-    provider.upload_config(&backend(), &config).await.expect("uploaded");
+    provider.upload_config(&backend(), &config, None).await.expect("uploaded");
     assert_eq!(provider.get_config(&backend()).await.expect("read"), config);
     config.pending_jobs = Some(3);
     config.last_queue_check = Some("2026-11-22T04:16:20Z".parse().expect("a time"));
-    provider.update_config(&backend(), &config).await.expect("updated");
+    provider.update_config(&backend(), &config, None).await.expect("updated");
     assert_eq!(provider.get_config(&backend()).await.expect("read"), config);
     assert_eq!(provider.get_backends().await.expect("listed"), [backend()]);
 }

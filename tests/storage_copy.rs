@@ -393,10 +393,10 @@ async fn of_two_configurations_the_later_one_stays(from: TempStorage, to: TempSt
     };
     let (early, late) = ("2026-11-22T04:00:00Z", "2026-11-22T05:00:00Z");
     let [older, newer] = ["older", "newer"].map(|name| name.parse::<BackendName>().expect("a name"));
-    source.upload_config(&older, &config(&older, early)).await.expect("uploaded");
-    source.upload_config(&newer, &config(&newer, late)).await.expect("uploaded");
-    target.upload_config(&older, &config(&older, late)).await.expect("uploaded");
-    target.upload_config(&newer, &config(&newer, early)).await.expect("uploaded");
+    source.upload_config(&older, &config(&older, early), None).await.expect("uploaded");
+    source.upload_config(&newer, &config(&newer, late), None).await.expect("uploaded");
+    target.upload_config(&older, &config(&older, late), None).await.expect("uploaded");
+    target.upload_config(&newer, &config(&newer, early), None).await.expect("uploaded");
     let report = copy_all(&from, &to).await;
     for backend in [&older, &newer] {
         let found = target.get_config(backend).await.expect("read").last_queue_check;

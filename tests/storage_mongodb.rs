@@ -166,7 +166,7 @@ async fn a_configuration_of_a_peer_keeps_its_id() {
     assert_eq!(found, doc! { "_id": plain, "display_name": "fermions", "version": "3" });
     assert_eq!(configs.count_documents(doc! {}).await.expect("counted"), 3);
     let text = storage.get(Place::Configs, &rydberg).await.expect("read");
-    assert_eq!(text.signed_by().as_deref(), Some("k"));
+    assert_eq!(text.signed().expect("it is signed").kid(), "k");
     assert!(String::from_utf8_lossy(text.text()).contains(r#""last_queue_check": "1970-01-01T00:00:00+00:00""#));
     let other = Document::from_text(r#"{"display_name": "spins"}"#);
     let refused = storage.update(Place::Configs, &fermions, &other).await.expect_err("it would be lost");

@@ -23,11 +23,13 @@ pub struct BackendOptions {
     /// How many jobs of the backend run at the same time.
     #[schemars(range(min = 1, max = 1024))]
     pub workers: u32,
+    /// Whether the configuration and the results are signed, by the key of the table `signing`.
+    pub sign: bool,
 }
 
 impl Default for BackendOptions {
     fn default() -> Self {
-        Self { schema: None, storage: None, workers: 1 }
+        Self { schema: None, storage: None, workers: 1, sign: false }
     }
 }
 

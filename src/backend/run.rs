@@ -1,11 +1,14 @@
 //! Validates and runs jobs.
 
+use std::sync::Arc;
+
 use qspool_driver::{StopFlag, Stopped};
 use rand::TryRng;
 use rand::rngs::SysRng;
 
 use crate::job::{BackendConfig, BackendName, Document, Experiment, Job, JobId, ResultWriter, result_size_bound};
 use crate::schema::{BackendSchema, Rejection, Valid};
+use crate::signing::{PrivateKey, sign, signing_bytes};
 use crate::simulator::{ShotRandom, SimulationError, Simulator};
 
 /// A backend that can run jobs.
@@ -13,6 +16,7 @@ pub struct Backend {
     name: BackendName,
     schema: BackendSchema,
     simulator: &'static dyn Simulator,
+    key: Option<Arc<PrivateKey>>,
 }
 
 /// A job that may run, and what it needs.
@@ -42,6 +46,9 @@ pub enum RunError {
         /// The upper bound of the result's size.
         bytes: u64,
     },
+    /// The result could not be signed.
+    #[error("the result could not be signed, for a reason inside the backend")]
+    NotSigned,
     /// The operating system gave no entropy for an experiment without a seed.
     #[error("{experiment}: no entropy for the shots; give the experiment a seed, or try again")]
     NoEntropy {
@@ -71,7 +78,18 @@ impl Prepared {
 impl Backend {
     /// The backend `name`, whose jobs `schema` checks and `simulator` runs.
     pub fn new(name: BackendName, schema: BackendSchema, simulator: &'static dyn Simulator) -> Self {
-        Self { name, schema, simulator }
+        Self { name, schema, simulator, key: None }
+    }
+
+    /// The same backend, which signs with this key.
+    #[must_use]
+    pub fn signed_by(self, key: Arc<PrivateKey>) -> Self {
+        Self { key: Some(key), ..self }
+    }
+
+    /// The key that it signs with, if it signs.
+    pub fn key(&self) -> Option<&PrivateKey> {
+        self.key.as_deref()
     }
 
     /// Its name.
@@ -81,7 +99,10 @@ impl Backend {
 
     /// What it publishes of itself.
     pub fn configuration(&self) -> BackendConfig {
-        self.schema.configuration(&self.name)
+        let mut configuration = self.schema.configuration(&self.name);
+        configuration.sign = self.key.is_some();
+        configuration.kid = self.key().map(|key| key.kid().to_owned());
+        configuration
     }
 
     /// An upper bound of the memory that [`prepare`](Self::prepare) takes for a text of this length, in bytes.
@@ -96,13 +117,14 @@ impl Backend {
     pub fn prepare(&self, text: &[u8]) -> Result<Prepared, Rejection> {
         let job = self.schema.validate(text)?;
         let result_bytes = job.experiments.iter().map(|experiment| self.result_bytes(experiment)).sum();
+        let signing_bytes = if self.key.is_some() { signing_bytes(result_bytes) } else { 0 };
         // Experiments run one after the other, so the largest decides.
         let peak_of = |experiment: &Experiment| self.simulator.memory(&experiment.program);
-        let peak_bytes = job.experiments.iter().map(peak_of).max().unwrap_or(0);
+        let peak_bytes = job.experiments.iter().map(peak_of).max().unwrap_or(0).max(signing_bytes);
         Ok(Prepared { job, result_bytes, peak_bytes: peak_bytes.saturating_add(Self::job_bytes(text.len())) })
     }
 
-    /// Runs the experiments in order and writes the result document.
+    /// Runs the experiments in order and writes the result document, signed if the backend signs.
     pub fn run(&self, job_id: &JobId, prepared: &Prepared, stop: &StopFlag) -> Result<Document, RunError> {
         let no_room = || RunError::NoRoom { bytes: prepared.result_bytes };
         let size_bound = usize::try_from(prepared.result_bytes).map_err(|_| no_room())?;
@@ -120,7 +142,12 @@ impl Backend {
             })?;
             result.push(name, program, &outcome, self.schema.reports_instructions());
         }
-        Ok(result.finish())
+        let result = result.finish();
+        match self.key() {
+            None => Ok(result),
+            // What the writer has written is JSON.
+            Some(key) => sign(&result, key).map_err(|_| RunError::NotSigned),
+        }
     }
 
     fn result_bytes(&self, experiment: &Experiment) -> u64 {

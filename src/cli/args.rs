@@ -11,7 +11,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use super::dropbox;
 use super::failure::{Exit, Failure};
 use super::output::print_failure;
-use super::{backends, cancel, check, demo, jobs, result, run, schema, status, storage, submit};
+use super::{backends, cancel, check, demo, jobs, key, result, run, schema, status, storage, submit, verify};
 use crate::job::StorageName;
 
 /// The spooler daemon that puts quantum hardware and simulators on the network.
@@ -47,10 +47,15 @@ enum Command {
     Status(status::StatusArguments),
     /// Show the result of a job.
     Result(result::ResultArguments),
+    /// Check that a result was signed by the backend's key, and not altered since.
+    Verify(verify::VerifyArguments),
     /// List jobs.
     Jobs(jobs::JobsArguments),
     /// Cancel a job that waits or runs.
     Cancel(cancel::CancelArguments),
+    /// Make and show the key that signs configurations and results.
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// Prepare a storage on Dropbox.
     #[cfg(feature = "storage-dropbox")]
     #[command(subcommand)]
@@ -116,6 +121,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Submit(arguments) => in_runtime(submit::run(arguments)),
         Command::Status(arguments) => in_runtime(status::run(arguments)),
         Command::Result(arguments) => in_runtime(result::run(arguments)),
+        Command::Verify(arguments) => in_runtime(verify::run(arguments)),
+        Command::Key(command) => key::run(command),
         Command::Jobs(arguments) => in_runtime(jobs::run(arguments)),
         Command::Cancel(arguments) => in_runtime(cancel::run(arguments)),
         #[cfg(feature = "storage-dropbox")]

@@ -6,6 +6,7 @@ use super::args::ConfigArguments;
 use super::failure::{Exit, Failure};
 use super::output::{self, BAD, CAUTION, GOOD, NAME, styled, table};
 use super::plan;
+use super::signing::{SigningKey, signing_key};
 use super::storage::Look;
 use crate::backend::Backend;
 use crate::config::{self, Config};
@@ -30,7 +31,8 @@ pub(super) async fn run(arguments: CheckArguments) -> Result<(), Failure> {
     let config = Config::read(arguments.config.config.as_deref())?;
     output::print(styled(NAME, "configuration"))?;
     output::print(format!("  {}", config.origin))?;
-    let bad_backends = check_backends(&config)?;
+    let has_key = check_key(&config)?;
+    let bad_backends = check_backends(&config, has_key)?;
     let bad_storages = check_storages(&config, arguments.offline).await?;
     if config.default_storage().is_none() {
         output::note(format!("{} no storage is active, so nothing would be served", styled(CAUTION, "note:")));
@@ -42,20 +44,37 @@ pub(super) async fn run(arguments: CheckArguments) -> Result<(), Failure> {
     }
 }
 
+/// Prints which key signs, if any is given, and says whether one can.
+fn check_key(config: &Config) -> Result<bool, Failure> {
+    let verdict = match signing_key(config) {
+        Ok(None) => return Ok(false),
+        Ok(Some(SigningKey { key, origin })) => Ok(format!("{} {}, from {origin}", styled(GOOD, "good:"), key.kid())),
+        Err(failure) => Err(format!("{} {}", styled(BAD, "bad:"), failure.reason())),
+    };
+    output::print(styled(NAME, "key that signs"))?;
+    output::print(format!("  {}", verdict.as_ref().unwrap_or_else(|bad| bad)))?;
+    Ok(verdict.is_ok())
+}
+
 /// Prints a line per backend, and counts the bad ones.
-fn check_backends(config: &Config) -> Result<usize, Failure> {
+fn check_backends(config: &Config, has_key: bool) -> Result<usize, Failure> {
     let schemas = plan::schemas(config)?;
     output::print(styled(NAME, "backends"))?;
     let (mut rows, mut bad) = (Vec::new(), 0);
     for (name, options) in plan::backends(config, &schemas) {
         let verdict = match Backend::open(&name, &options, &schemas) {
+            Ok(_) if options.sign && !has_key => {
+                bad += 1;
+                format!("{} it is to sign, and there is no key that it could sign with", styled(BAD, "bad:"))
+            }
             Ok(backend) => {
                 let configuration = backend.configuration();
                 let workers = match options.workers {
                     1 => "1 worker".to_owned(),
                     count => format!("{count} workers"),
                 };
-                format!("{} version {}, {workers}", styled(GOOD, "good:"), configuration.version)
+                let signed = if options.sign { ", signed" } else { "" };
+                format!("{} version {}, {workers}{signed}", styled(GOOD, "good:"), configuration.version)
             }
             Err(error) => {
                 bad += 1;

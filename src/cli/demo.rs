@@ -66,7 +66,7 @@ pub(super) async fn run(arguments: DemoArguments) -> Result<(), Failure> {
     let provider = Provider::open(name.clone(), &StorageOptions::local(place.path()), context).await?;
     let schemas = SchemaSet::load(None)?;
     let backends = schemas.names().map(|name| (name.clone(), BackendOptions::default())).collect();
-    let plan = plan_of(backends, &schemas, vec![(name, Source::Open(provider.clone()))], options)?;
+    let plan = plan_of(backends, &schemas, None, vec![(name, Source::Open(provider.clone()))], options)?;
 
     let shown = place.path().display().to_string();
     output::note(format!("serving four simulators from {}", styled(NAME, &shown)));
@@ -127,7 +127,7 @@ async fn demonstrate(provider: &Provider) -> Result<(), Failure> {
     let mut submitted = Vec::new();
     for demonstration in &demonstrations {
         let backend: BackendName = demonstration.backend.parse()?;
-        let job_id = submit(provider, &backend, &user_of_this_process(), &demonstration.job()).await?;
+        let job_id = submit(provider, &backend, &user_of_this_process(), &demonstration.job(), None).await?;
         submitted.push((demonstration, backend, job_id));
     }
     let bar = ProgressBar::new(submitted.len() as u64);

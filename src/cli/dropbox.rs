@@ -11,8 +11,9 @@ use super::failure::{Exit, Failure};
 use super::output::{self, CAUTION, GOOD, styled};
 use crate::config::Config;
 use crate::job::StorageName;
-use crate::storage::dropbox::{Authorization, SCOPES, SecretFile};
-use crate::storage::{DropboxOptions, MediumOptions, Secret, StorageErrorKind};
+use crate::secret::{Secret, SecretFile};
+use crate::storage::dropbox::{Authorization, SCOPES};
+use crate::storage::{DropboxOptions, MediumOptions, StorageErrorKind};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DropboxCommand {

@@ -11,15 +11,18 @@ mod demo;
 mod dropbox;
 mod failure;
 mod jobs;
+mod key;
 mod outcome;
 mod output;
 mod plan;
 mod result;
 mod run;
 mod schema;
+mod signing;
 mod status;
 mod storage;
 mod submit;
+mod verify;
 mod wait;
 
 pub use args::{command, main};

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::failure::Failure;
+use super::signing::require_signing_key;
 use crate::backend::{Backend, BackendOptions, SchemaSet};
 use crate::config::Config;
 use crate::job::{BackendName, StorageName};
+use crate::signing::PrivateKey;
 use crate::spooler::{Plan, ServedBackend, Source, SpoolerOptions};
 use crate::storage::StorageOptions;
 
@@ -27,20 +29,30 @@ pub(super) fn plan(config: &Config) -> Result<Plan, Failure> {
     let schemas = schemas(config)?;
     let source = |options: &StorageOptions| Source::Options(options.clone());
     let storages: Vec<_> = config.storages.iter().map(|(name, options)| (name.clone(), source(options))).collect();
-    plan_of(backends(config, &schemas), &schemas, storages, config.spooler.clone())
+    let backends = backends(config, &schemas);
+    // A key that nobody needs may be as bad as it likes.
+    let is_needed = backends.iter().any(|(_, options)| options.sign);
+    let key = if is_needed { Some(require_signing_key(config)?.key) } else { None };
+    plan_of(backends, &schemas, key.as_ref(), storages, config.spooler.clone())
 }
 
 /// The same from its parts; a backend without a list of storages is served at all.
 pub(super) fn plan_of(
     backends: Vec<(BackendName, BackendOptions)>,
     schemas: &SchemaSet,
+    key: Option<&Arc<PrivateKey>>,
     storages: Vec<(StorageName, Source)>,
     options: SpoolerOptions,
 ) -> Result<Plan, Failure> {
     let mut served = Vec::new();
     for (name, options) in backends {
+        let backend = Backend::open(&name, &options, schemas)?;
+        let backend = match key.filter(|_| options.sign) {
+            Some(key) => backend.signed_by(Arc::clone(key)),
+            None => backend,
+        };
         served.push(ServedBackend {
-            backend: Arc::new(Backend::open(&name, &options, schemas)?),
+            backend: Arc::new(backend),
             workers: usize::try_from(options.workers).unwrap_or(1),
             storages: options.storage.unwrap_or_else(|| storages.iter().map(|(name, _)| name.clone()).collect()),
         });

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::json;
@@ -12,9 +13,11 @@ use super::failure::{Exit, Failure};
 use super::output::{self, CAUTION, styled};
 use super::plan;
 use super::result::print_result;
+use super::signing::signing_key;
 use super::wait::{WaitArguments, watch_to_end};
 use crate::backend::{Backend, BackendOptions};
 use crate::job::{BackendName, Document, JobId, JobState, Status, UserName};
+use crate::signing::PrivateKey;
 use crate::storage::{Provider, StorageErrorKind};
 
 #[derive(Debug, Args)]
@@ -46,7 +49,8 @@ pub(super) async fn run(arguments: SubmitArguments) -> Result<(), Failure> {
         check(&client, &backend, &text, &job)?;
     }
     let user = user.unwrap_or_else(user_of_this_process);
-    let job_id = submit(&client.provider, &backend, &user, &Document::from_text(text)).await?;
+    let key = key_of(&client, &backend)?;
+    let job_id = submit(&client.provider, &backend, &user, &Document::from_text(text), key.as_deref()).await?;
     warn_if_away(&client.provider, &backend).await?;
     if !waiting.wait {
         if storage.json {
@@ -69,17 +73,31 @@ pub(super) async fn run(arguments: SubmitArguments) -> Result<(), Failure> {
 }
 
 /// Puts a job and its first status into the storage. The status comes first, so that a reader who knows the id always
-/// finds one.
+/// finds one. With the backend's key it is signed.
 pub(super) async fn submit(
     provider: &Provider,
     backend: &BackendName,
     user: &UserName,
     job: &Document,
+    key: Option<&PrivateKey>,
 ) -> Result<JobId, Failure> {
     let job_id = provider.create_job_id(backend, user)?;
-    provider.upload_status(backend, &job_id, &Status::accepted(&job_id)).await?;
+    let status = Status::accepted(&job_id);
+    match key {
+        Some(key) => provider.upload_signed_status(backend, &job_id, &status, key).await?,
+        None => provider.upload_status(backend, &job_id, &status).await?,
+    }
     provider.upload_job(backend, &job_id, job).await?;
     Ok(job_id)
+}
+
+/// The key of a backend that signs, where whoever submits can read it: the first status is then signed, as in the
+/// reference.
+fn key_of(client: &Client, backend: &BackendName) -> Result<Option<Arc<PrivateKey>>, Failure> {
+    let served = plan::backends(&client.config, &plan::schemas(&client.config)?);
+    let signs = served.iter().any(|(name, options)| name == backend && options.sign);
+    // Users need not be able to sign; what the daemon writes is signed all the same.
+    Ok(if signs { signing_key(&client.config).ok().flatten().map(|signing| signing.key) } else { None })
 }
 
 /// The name that the environment gives, without what no user name may have in it.

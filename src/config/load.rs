@@ -14,7 +14,9 @@ use super::schema::schema;
 use super::sources::{FILE_VARIABLE, SourceFile, Sources};
 use crate::backend::{BackendOptions, SchemaSource};
 use crate::job::{BackendName, StorageName};
+use crate::secret::Secret;
 use crate::service::LogOptions;
+use crate::signing::SigningOptions;
 use crate::spooler::SpoolerOptions;
 use crate::storage::StorageOptions;
 
@@ -27,6 +29,10 @@ pub struct Config {
     pub backends: Option<BTreeMap<BackendName, BackendOptions>>,
     /// Where schemas come from.
     pub schemas: SchemasOptions,
+    /// Where the key lies that signs.
+    pub signing: SigningOptions,
+    /// The key itself, where the environment gives it; it goes before the one in a file.
+    pub private_jwk: Option<Secret>,
     /// How the queues are worked through.
     pub spooler: SpoolerOptions,
     /// What is logged.
@@ -77,6 +83,8 @@ impl Config {
             storages: tables.storage,
             backends: Some(tables.backend).filter(|backends| !backends.is_empty()),
             schemas: tables.schemas,
+            signing: tables.signing,
+            private_jwk: sources.private_jwk.clone(),
             spooler: tables.spooler,
             log: tables.log,
             origin: Origin {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::backend::BackendOptions;
 use crate::job::{BackendName, StorageName};
 use crate::service::LogOptions;
+use crate::signing::SigningOptions;
 use crate::spooler::SpoolerOptions;
 use crate::storage::StorageOptions;
 
@@ -26,6 +27,8 @@ pub(super) struct Tables {
     pub(super) backend: BTreeMap<BackendName, BackendOptions>,
     /// Where schemas of backends come from, beside the built-in ones.
     pub(super) schemas: SchemasOptions,
+    /// Whose key signs what backends with `sign = true` write.
+    pub(super) signing: SigningOptions,
     /// How the spooler works through the queues.
     pub(super) spooler: SpoolerOptions,
     /// What is logged, and in which form.

@@ -8,6 +8,7 @@ use std::{env, fs, io};
 
 use super::error::{ConfigError, Place, Problem};
 use super::layers::PREFIX;
+use crate::secret::Secret;
 
 /// The file of the machine, looked for last.
 const SYSTEM_FILE: &str = "/etc/qspool/qspool.toml";
@@ -25,9 +26,12 @@ pub struct Sources {
     pub file: Option<SourceFile>,
     /// The environment variables. An empty one counts as not set.
     pub variables: BTreeMap<String, String>,
+    /// The value of `PRIVATE_JWK_STR`, which is kept apart: it is a secret, and no setting.
+    pub private_jwk: Option<Secret>,
     /// The working directory, absolute: relative paths of the environment start here.
     pub directory: PathBuf,
-    /// The files of `$CREDENTIALS_DIRECTORY` that hold secrets of ours, by name, as in `storage.lab.mongodb_password`.
+    /// The files of `$CREDENTIALS_DIRECTORY` that hold secrets of ours, by name, as in `storage.lab.mongodb_password` or
+    /// `signing.key`.
     pub credentials: BTreeMap<String, PathBuf>,
 }
 
@@ -60,7 +64,8 @@ impl Sources {
         directory: PathBuf,
         system_file: &Path,
     ) -> Result<Self, ConfigError> {
-        let variables = readable(environment)?;
+        let mut variables = readable(environment)?;
+        let private_jwk = variables.remove(PRIVATE_JWK).map(Secret::from);
         let named = flag.or(variables.get(FILE_VARIABLE).map(Path::new));
         let file = match named {
             Some(path) => Some(read_file(&directory, path).map_err(|problem| ConfigError::from(from(flag, problem)))?),
@@ -75,21 +80,25 @@ impl Sources {
                 .transpose()?,
         };
         let credentials = variables.get(CREDENTIALS).map(|path| credentials(Path::new(path))).unwrap_or_default();
-        Ok(Self { file, variables, directory, credentials })
+        Ok(Self { file, variables, private_jwk, directory, credentials })
     }
 }
 
 /// The variable by which systemd tells a service where its credentials lie.
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
 
-/// The first letters of the name of every credential that is the secret of a storage.
-const OF_STORAGE: &str = "storage.";
+/// The first letters of the name of every credential of ours: the table that it belongs to.
+const TABLES: [&str; 2] = ["signing.", "storage."];
+
+/// The variable by which the reference is given the key that signs.
+const PRIVATE_JWK: &str = "PRIVATE_JWK_STR";
 
 /// The credentials of ours in a directory. One that cannot be read has none, which whoever needs one will say.
 fn credentials(directory: &Path) -> BTreeMap<String, PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    names.filter(|name| name.starts_with(OF_STORAGE)).map(|name| (name.clone(), directory.join(name))).collect()
+    let is_ours = |name: &String| TABLES.iter().any(|table| name.starts_with(table));
+    names.filter(is_ours).map(|name| (name.clone(), directory.join(name))).collect()
 }
 
 /// Why a file could not be taken.

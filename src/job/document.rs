@@ -1,8 +1,9 @@
 //! A JSON document as it lies in a storage.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// The text of one JSON document. A storage keeps it as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,33 +42,48 @@ impl Document {
     /// document in the error.
     pub fn read<T: DeserializeOwned>(&self, what: &'static str) -> Result<T, DocumentError> {
         let error = |source| DocumentError { what, source };
-        let mut value: Value = serde_json::from_slice(&self.0).map_err(error)?;
-        if let Some(signed) = SignedParts::of(&mut value) {
-            value = signed.payload;
-        }
+        let value: Value = match self.signed() {
+            Some(signed) => serde_json::from_str(signed.payload).map_err(error)?,
+            None => serde_json::from_slice(&self.0).map_err(error)?,
+        };
         serde_json::from_value(value).map_err(error)
     }
 
-    /// The `kid` in the header, if the document is signed; empty if the header names none.
-    pub fn signed_by(&self) -> Option<String> {
-        let mut value: Value = serde_json::from_slice(&self.0).ok()?;
-        let signed = SignedParts::of(&mut value)?;
-        Some(signed.header.get("kid").and_then(Value::as_str).unwrap_or_default().to_owned())
+    /// The parts of the document, if it is signed: if its keys are exactly header, payload and signature, which is the
+    /// reference's own rule.
+    pub fn signed(&self) -> Option<SignedParts<'_>> {
+        let Parts { header, payload, signature } = serde_json::from_slice(&self.0).ok()?;
+        Some(SignedParts { header: header.get(), payload: payload.get(), signature: signature.get() })
     }
 }
 
-/// A signed document is one whose keys are exactly header, payload and signature (the reference's own rule).
-struct SignedParts {
-    header: Value,
-    payload: Value,
+/// The parts of a signed document, each as it lies there in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignedParts<'a> {
+    /// Which key has signed, and how.
+    pub header: &'a str,
+    /// What was signed.
+    pub payload: &'a str,
+    /// The signature, in base64url.
+    pub signature: &'a str,
 }
 
-impl SignedParts {
-    fn of(value: &mut Value) -> Option<Self> {
-        let object = value.as_object_mut()?;
-        let is_signed =
-            object.len() == 3 && ["header", "payload", "signature"].iter().all(|key| object.contains_key(*key));
-        is_signed.then(|| Self { header: object["header"].take(), payload: object["payload"].take() })
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parts<'a> {
+    #[serde(borrow)]
+    header: &'a RawValue,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+    #[serde(borrow)]
+    signature: &'a RawValue,
+}
+
+impl SignedParts<'_> {
+    /// The id of the key that the header names; empty if it names none.
+    pub fn kid(&self) -> String {
+        let header: Option<Value> = serde_json::from_str(self.header).ok();
+        header.as_ref().and_then(|header| header.get("kid")?.as_str()).unwrap_or_default().to_owned()
     }
 }
 
@@ -82,7 +98,11 @@ mod tests {
         let signed = format!(r#"{{"header": {{"kid": "k"}}, "payload": {plain}, "signature": "s"}}"#);
         let read = |text: &str| Document::from_text(text).read::<Status>("status").expect("a status");
         assert_eq!(read(plain), read(&signed));
-        assert_eq!(Document::from_text(signed).signed_by().as_deref(), Some("k"));
-        assert_eq!(Document::from_text(plain).signed_by(), None);
+        assert_eq!(Document::from_text(signed).signed().expect("it is signed").kid(), "k");
+        for not_signed in
+            [plain, r#"{"header": 1, "payload": 2}"#, r#"{"header": 1, "payload": 2, "signature": 3, "x": 4}"#]
+        {
+            assert_eq!(Document::from_text(not_signed).signed(), None, "{not_signed}");
+        }
     }
 }

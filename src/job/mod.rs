@@ -8,7 +8,7 @@ mod result;
 mod status;
 
 pub use configuration::{BackendConfig, BackendStatus, ClientConfig, GateConfig};
-pub use document::{Document, DocumentError};
+pub use document::{Document, DocumentError, SignedParts};
 pub use experiment::{Experiment, Job};
 pub use names::{BackendName, DocumentId, InstanceName, JobId, KeyId, NameError, StorageName, UserName};
 pub use result::{ResultWriter, result_size_bound};

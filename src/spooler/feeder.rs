@@ -42,11 +42,21 @@ pub(super) struct Feeder {
     shared: Shared,
     view: QueueView,
     next_announcement: Instant,
+    has_published_key: bool,
 }
 
 impl Feeder {
     pub(super) fn new(provider: Provider, backend: Arc<Backend>, slots: Arc<Semaphore>, shared: Shared) -> Self {
-        Self { provider, backend, slots, shared, view: QueueView::default(), next_announcement: Instant::now() }
+        let next_announcement = Instant::now();
+        Self {
+            provider,
+            backend,
+            slots,
+            shared,
+            view: QueueView::default(),
+            next_announcement,
+            has_published_key: false,
+        }
     }
 
     /// Works until no further job is to be taken. What a storage refuses for good ends it earlier.
@@ -159,7 +169,7 @@ impl Feeder {
         self.shared.jobs.spawn(work.bring_to_end(slot).instrument(span));
     }
 
-    /// Publishes the configuration with the time of this look, when the last one gets old.
+    /// Publishes the configuration with the time of this look, when the last one gets old; at first the key as well.
     async fn announce_if_due(&mut self) -> Result<(), StorageError> {
         if Instant::now() < self.next_announcement {
             return Ok(());
@@ -168,9 +178,10 @@ impl Feeder {
         let mut config = self.backend.configuration();
         config.pending_jobs = u64::try_from(self.provider.queue(name).await?.len()).ok();
         config.last_queue_check = Some(Timestamp::now());
-        match self.provider.update_config(name, &config).await {
+        let key = self.backend.key();
+        match self.provider.update_config(name, &config, key).await {
             Err(error) if error.kind() == StorageErrorKind::NotFound => {
-                match self.provider.upload_config(name, &config).await {
+                match self.provider.upload_config(name, &config, key).await {
                     // Another spooler was quicker; it says the same.
                     Err(error) if error.kind() == StorageErrorKind::AlreadyExists => {}
                     result => result?,
@@ -178,6 +189,10 @@ impl Feeder {
                 tracing::info!("published the configuration");
             }
             result => result?,
+        }
+        if let Some(key) = key.filter(|_| !self.has_published_key) {
+            self.provider.upload_public_key(&key.public()).await?;
+            self.has_published_key = true;
         }
         self.next_announcement = Instant::now() + ANNOUNCE_INTERVAL;
         Ok(())

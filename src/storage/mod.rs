@@ -12,9 +12,9 @@ pub mod mongodb;
 mod options;
 mod place;
 mod provider;
-mod secret;
 #[cfg(any(feature = "storage-dropbox", feature = "storage-mongodb"))]
 mod secret_key;
+mod signed;
 #[cfg(any(feature = "storage-dropbox", feature = "storage-mongodb"))]
 mod tls;
 
@@ -29,4 +29,3 @@ pub use options::MongodbOptions;
 pub use options::{LocalOptions, MediumOptions, StorageOptions};
 pub use place::Place;
 pub use provider::{NextJob, Provider, QueueView};
-pub use secret::Secret;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 #[cfg(any(feature = "storage-dropbox", feature = "storage-mongodb"))]
-use super::Secret;
+use crate::secret::Secret;
 
 /// One storage: it holds jobs, statuses, results and the configurations of backends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]

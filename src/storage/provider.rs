@@ -9,6 +9,7 @@ use super::{Claim, Lease, Place, Storage, StorageContext, StorageError, StorageE
 use crate::job::{
     BackendConfig, BackendName, BackendStatus, ClientConfig, Document, DocumentId, JobId, Status, StorageName, UserName,
 };
+use crate::signing::PrivateKey;
 
 /// A storage under its name, with the operations of the contract.
 ///
@@ -127,26 +128,6 @@ impl Provider {
             let what = format!("the storage {} cannot name a job of {backend} for {user}", self.name);
             StorageError::new(StorageErrorKind::Refused, what).caused_by(error)
         })
-    }
-
-    /// Stores the first configuration of a backend.
-    pub async fn upload_config(&self, backend: &BackendName, config: &BackendConfig) -> Result<(), StorageError> {
-        self.storage()?.upload(Place::Configs, &backend.into(), &Document::new(config)).await
-    }
-
-    /// Replaces the configuration of a backend. One that somebody has signed is left as it is and refused.
-    pub async fn update_config(&self, backend: &BackendName, config: &BackendConfig) -> Result<(), StorageError> {
-        let storage = self.storage()?;
-        let id = backend.into();
-        if let Some(kid) = storage.get(Place::Configs, &id).await?.signed_by() {
-            let what = format!(
-                "the configuration of {backend} at the storage {} is signed by the key {kid:?} and cannot be replaced \
-                 without it; give this backend another name, or remove that configuration",
-                self.name
-            );
-            return Err(StorageError::new(StorageErrorKind::Refused, what));
-        }
-        storage.update(Place::Configs, &id, &Document::new(config)).await
     }
 
     /// The configuration of a backend.
@@ -273,6 +254,18 @@ impl Provider {
         self.storage()?.upload(Place::Status(backend), &job_id.into(), &Document::new(status)).await
     }
 
+    /// The same, signed, as peers do it where who submits has the backend's key.
+    pub async fn upload_signed_status(
+        &self,
+        backend: &BackendName,
+        job_id: &JobId,
+        status: &Status,
+        key: &PrivateKey,
+    ) -> Result<(), StorageError> {
+        let document = self.signed(&Document::new(status), Some(key))?;
+        self.storage()?.upload(Place::Status(backend), &job_id.into(), &document).await
+    }
+
     /// Replaces the status of a job.
     pub async fn update_status(
         &self,
@@ -289,7 +282,11 @@ impl Provider {
         self.read(&document, "status")
     }
 
-    fn read<T: serde::de::DeserializeOwned>(&self, document: &Document, what: &'static str) -> Result<T, StorageError> {
+    pub(super) fn read<T: serde::de::DeserializeOwned>(
+        &self,
+        document: &Document,
+        what: &'static str,
+    ) -> Result<T, StorageError> {
         document.read(what).map_err(|error| {
             StorageError::new(StorageErrorKind::Refused, format!("the storage {} holds a bad document", self.name))
                 .caused_by(error)

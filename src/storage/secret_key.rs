@@ -1,11 +1,10 @@
 //! The keys of a storage that hold secrets, and the files that hold them instead.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::{Secret, StorageError, StorageErrorKind};
+use super::{StorageError, StorageErrorKind};
 use crate::job::StorageName;
+use crate::secret::{Secret, read_secret};
 
 /// A key of a storage that holds a secret: given itself, or by the file that holds it.
 pub(super) struct SecretKey<'a> {
@@ -18,12 +17,6 @@ pub(super) struct SecretKey<'a> {
     /// The value of `<key>_file`.
     pub(super) file: Option<&'a PathBuf>,
 }
-
-/// The bits of a file's mode that let every user of the machine read or write it.
-const OTHERS: u32 = 0o006;
-
-/// More than any login information has.
-const LARGEST_SECRET: u64 = 64 * 1024;
 
 impl SecretKey<'_> {
     /// The secret, if one is given.
@@ -38,7 +31,7 @@ impl SecretKey<'_> {
                 Err(self.refused(&format!("is given twice, by itself and by {}_file; keep one of them", self.key)))
             }
             (value, None) => Ok(value.cloned()),
-            (None, Some(path)) => self.read_file(path).map(Some),
+            (None, Some(path)) => read_secret(path).map(Some).map_err(|error| self.refused(&error.to_string())),
         }
     }
 
@@ -55,29 +48,12 @@ impl SecretKey<'_> {
         let Self { storage, key, .. } = self;
         StorageError::new(StorageErrorKind::Denied, format!("storage.{storage}.{key} {why}"))
     }
-
-    fn read_file(&self, path: &Path) -> Result<Secret, StorageError> {
-        let shown = path.display();
-        let failed = |error: std::io::Error| self.refused(&format!("cannot be read from {shown}: {error}"));
-        let metadata = fs::metadata(path).map_err(failed)?;
-        if metadata.permissions().mode() & OTHERS != 0 {
-            let what = format!("is in {shown}, which every user of this machine can read; chmod o-rw {shown}");
-            return Err(self.refused(&what));
-        }
-        if !metadata.is_file() || metadata.len() > LARGEST_SECRET {
-            return Err(self.refused(&format!("is in {shown}, which is no file of at most {LARGEST_SECRET} bytes")));
-        }
-        let text = fs::read_to_string(path).map_err(failed)?;
-        match text.trim_end_matches(['\r', '\n']) {
-            "" => Err(self.refused(&format!("is in {shown}, which is empty"))),
-            text => Ok(text.to_owned().into()),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs::Permissions;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
@@ -106,7 +82,6 @@ mod tests {
         check(None, None, "storage.lab.mongodb_password is missing; set it, or mongodb_password_file");
         let open = "is in FILE, which every user of this machine can read; chmod o-rw FILE";
         check(None, Some(("x", 0o644)), &format!("storage.lab.mongodb_password {open}"));
-        check(None, Some(("\n", 0o600)), "storage.lab.mongodb_password is in FILE, which is empty");
         let twice = "is given twice, by itself and by mongodb_password_file; keep one of them";
         check(Some(&secret), Some(("x", 0o600)), &format!("storage.lab.mongodb_password {twice}"));
     }

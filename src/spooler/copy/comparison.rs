@@ -58,8 +58,9 @@ pub(super) fn difference(place: Place<'_>, source: &Document, target: &Document)
 }
 
 fn of_configurations(source: &Document, target: &Document) -> Difference {
-    if let Some(kid) = target.signed_by()
-        && source.signed_by() != Some(kid)
+    let kid = |document: &Document| document.signed().map(|signed| signed.kid());
+    if let Some(of_target) = kid(target)
+        && kid(source) != Some(of_target)
     {
         return Difference::Conflict("the target's configuration is signed by another key");
     }

@@ -20,7 +20,7 @@ use super::hosts::{Hosts, http_client};
 use super::paths;
 use super::routes::Mode;
 use crate::job::StorageName;
-use crate::storage::secret::Secret;
+use crate::secret::Secret;
 use crate::storage::secret_key::SecretKey;
 use crate::storage::{DropboxOptions, StorageError, StorageErrorKind};
 

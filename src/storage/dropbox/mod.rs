@@ -15,11 +15,9 @@ mod orphans;
 mod paths;
 mod queues;
 mod routes;
-mod secret_file;
 mod seen;
 mod token;
 mod watch;
 
 pub use authorize::{Authorization, Grant, SCOPES};
 pub use medium::Dropbox;
-pub use secret_file::SecretFile;

@@ -12,8 +12,8 @@ use super::clock::ServerClock;
 use super::error::Cause;
 use super::exchange::{NoAnswer, Patience, retry_after, send, shown};
 use crate::job::StorageName;
+use crate::secret::Secret;
 use crate::storage::options::DropboxOptions;
-use crate::storage::secret::Secret;
 use crate::storage::secret_key::SecretKey;
 
 /// How long before its end a token is renewed, or a quarter of its life where that is shorter.

@@ -269,6 +269,10 @@ fn write_value(out: &mut Vec<u8>, value: RawBsonRef<'_>, depth: usize) -> Result
         RawBsonRef::String(text) | RawBsonRef::Symbol(text) | RawBsonRef::JavaScriptCode(text) => {
             write_text(out, text)?;
         }
+        // Peers keep the number of a public key so.
+        RawBsonRef::Binary(binary) if str::from_utf8(binary.bytes).is_ok() => {
+            write_text(out, str::from_utf8(binary.bytes).unwrap_or_default())?;
+        }
         RawBsonRef::Document(document) => write_document(out, document, depth + 1)?,
         RawBsonRef::Array(values) => {
             if depth >= DEEPEST {

@@ -9,9 +9,10 @@ use mongodb::options::{
 
 use super::error::Origin;
 use crate::job::StorageName;
+use crate::secret::Secret;
 use crate::storage::options::MongodbOptions;
 use crate::storage::secret_key::SecretKey;
-use crate::storage::{Secret, StorageError, StorageErrorKind};
+use crate::storage::{StorageError, StorageErrorKind};
 
 const APP_NAME: &str = "qspool";
 

@@ -1,4 +1,4 @@
-//! Login information that is shown to nobody.
+//! A text that is shown to nobody.
 
 use std::borrow::Cow;
 
