@@ -85,6 +85,16 @@ fn the_examples_of_the_guide_to_local_storages_hold() {
 }
 
 #[test]
+fn keys_are_made_shown_and_refused_in_words() {
+    check_cli("signing");
+}
+
+#[test]
+fn the_examples_of_the_guide_to_signatures_hold() {
+    check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/signing.md"), Streams::Merged);
+}
+
+#[test]
 fn the_examples_of_the_operating_guide_hold() {
     check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operating.md"), Streams::Merged);
 }

@@ -3,6 +3,8 @@
 //! One test only: another one beside it would be counted too.
 
 use peak_alloc::PeakAlloc;
+use qspool::job::Document;
+use qspool::signing::{PrivateKey, sign, signing_bytes};
 use qspool::simulator::{ShotRandom, simulator};
 use qspool_driver::{Instruction, Program, StopFlag, WireOrder};
 
@@ -34,6 +36,22 @@ fn check(backend: &str, num_wires: u32, shots: u32, gates: &[Gate]) {
     assert!(to_find_out < 64 << 10, "{backend} {gates:?}: {to_find_out} bytes to find out");
     // An estimate that is far too large would refuse what can be done.
     assert!(said <= 4 * used as u64 + (1 << 20), "{backend} {gates:?}: used {used} bytes, said {said}");
+}
+
+/// The same for the signature of a result whose memory holds `shots` times `shot`.
+fn check_signature(shot: &str, shots: usize) {
+    let memory = vec![shot; shots].join(",");
+    let result = Document::from_text(format!(r#"{{"results":[{{"shots":{shots},"data":{{"memory":[{memory}]}}}}]}}"#));
+    drop(memory);
+    let key = PrivateKey::new(&"lab".parse().expect("a kid"), &[1; 32]);
+    ALLOCATOR.reset_peak_usage();
+    let before = ALLOCATOR.peak_usage();
+    let signed = sign(&result, &key).expect("JSON");
+    let used = ALLOCATOR.peak_usage() - before;
+    let said = signing_bytes(result.text().len() as u64);
+    assert!(used as u64 <= said, "{shots} x {shot}: used {used} bytes, said {said}");
+    assert!(said <= 2 * used as u64 + (1 << 13), "{shots} x {shot}: used {used} bytes, said {said}");
+    drop(signed);
 }
 
 #[test]
@@ -81,5 +99,8 @@ fn no_run_takes_more_memory_than_it_said() {
     spins(&[3.0, 4.0, 5.0], &[("multiqudit_full", &chain, &[1e6; 5])]);
     spins(&[60.0, 50.0], &[("rlxly", &[0, 1], &[1.0]), ("rlzlz", &[1, 0], &[1.0]), ("rlxly", &chain, &[1.0])]);
     spins(&[2.0, 80.0, 3.0], &[("rlxly", &[0, 1], &[1.0]), ("rlxly", &[2, 1], &[1.0]), ("rlz2", &[1], &[1.0])]);
+    for (shot, shots) in [("\"0\"", 1_000_000), ("\"0 1 0 1 0 1 0 1\"", 100_000), ("1", 500_000), ("\"500\"", 1)] {
+        check_signature(shot, shots);
+    }
     spins(&[1.0; 5], &[("rlxly", &chain, &[1.0]), ("rlzlz", &chain, &[1.0]), ("rlxly", &[3, 3], &[1.0])]);
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use common::{TempStorage, backend, eventually, job_id};
 use jiff::Timestamp;
 use qspool::job::{BackendConfig, BackendName, Document, DocumentId, JobId, Status};
+use qspool::signing::{PrivateKey, PublicKey, is_signed_by, sign};
 use qspool::storage::{Claim, Holder, Lease, NextJob, Place, QueueView, Renewal, Storage, StorageErrorKind};
 
 /// Calls every check of the suite with a fresh storage of the medium.
@@ -41,6 +42,9 @@ macro_rules! storage_suite {
             a_storage_in_order_has_no_leftovers,
             a_public_key_is_found_by_its_kid,
             a_configuration_is_kept_with_its_times,
+            a_signed_configuration_is_replaced_by_its_own_key_only,
+            a_public_key_is_never_replaced_by_another_of_its_kid,
+            a_result_is_told_valid_not_signed_altered_or_of_another_key,
         );
     };
     ($medium:ident: $($check:ident),+ $(,)?) => {
@@ -449,10 +453,15 @@ async fn a_public_key_is_found_by_its_kid(temp: TempStorage) {
     assert_eq!(storage.list(Place::PublicKeys).await.expect("listed"), [kid]);
 }
 
+/// What the backend of [`backend`] publishes.
+fn configuration() -> BackendConfig {
+    let golden = std::fs::read_to_string(common::package_file("tests/golden/configs/fermions.json")).expect("read");
+    serde_json::from_str(&golden).expect("a configuration")
+}
+
 async fn a_configuration_is_kept_with_its_times(temp: TempStorage) {
     let provider = temp.provider().await;
-    let golden = std::fs::read_to_string(common::package_file("tests/golden/configs/fermions.json")).expect("read");
-    let mut config: BackendConfig = serde_json::from_str(&golden).expect("a configuration");
+    let mut config = configuration();
     config.last_queue_check = Some("2026-11-22T04:15:19Z".parse().expect("a time"));
     provider.upload_config(&backend(), &config, None).await.expect("uploaded");
     assert_eq!(provider.get_config(&backend()).await.expect("read"), config);
@@ -469,4 +478,85 @@ async fn an_inactive_storage_refuses_by_name(temp: TempStorage) {
     let error = provider.get_status(&backend(), &job_id(1)).await.expect_err("it is inactive");
     assert_eq!(error.kind(), StorageErrorKind::Inactive);
     assert!(error.to_string().contains("attic"), "{error}");
+}
+
+fn key(kid: &str, seed: u8) -> PrivateKey {
+    PrivateKey::new(&kid.parse().expect("a kid"), &[seed; 32])
+}
+
+async fn a_signed_configuration_is_replaced_by_its_own_key_only(temp: TempStorage) {
+    let provider = temp.provider().await;
+    let (ours, other, false_one) = (key("ours", 1), key("other", 2), key("ours", 3));
+    let mut config = configuration();
+    (config.sign, config.kid) = (true, Some("ours".to_owned()));
+    provider.upload_config(&backend(), &config, Some(&ours)).await.expect("uploaded");
+    config.last_queue_check = Some("2026-11-27T04:15:19Z".parse().expect("a time"));
+    config.version.push_str(" \u{3b1}");
+    provider.update_config(&backend(), &config, Some(&ours)).await.expect("updated by its key");
+    let stored = temp.open().await.get(Place::Configs, &(&backend()).into()).await.expect("it is there");
+    assert!(is_signed_by(&stored.signed().expect("it is signed"), &ours.public()));
+    for (key, said) in [(None, "sign = true"), (Some(&other), "\"other\""), (Some(&false_one), "not by the one")] {
+        let refused = provider.update_config(&backend(), &config, key).await.expect_err("it is not theirs");
+        assert_eq!(refused.kind(), StorageErrorKind::Refused);
+        for word in ["fermions", "\"ours\"", said] {
+            assert!(refused.to_string().contains(word), "{refused}");
+        }
+    }
+    assert_eq!(temp.open().await.get(Place::Configs, &(&backend()).into()).await.expect("it is there"), stored);
+    assert_eq!(provider.get_config(&backend()).await.expect("it is read by its payload"), config);
+}
+
+async fn a_public_key_is_never_replaced_by_another_of_its_kid(temp: TempStorage) {
+    let provider = temp.provider().await;
+    let ours = key("lab.1", 1).public();
+    provider.upload_public_key(&ours).await.expect("published");
+    provider.upload_public_key(&ours).await.expect("the same is there");
+    let refused = provider.upload_public_key(&key("lab.1", 2).public()).await.expect_err("it is another one");
+    assert_eq!(refused.kind(), StorageErrorKind::Refused);
+    assert!(refused.to_string().contains("lab.1"), "{refused}");
+    assert_eq!(provider.get_public_key(&"lab.1".parse().expect("a kid")).await.expect("it is there"), ours);
+}
+
+async fn a_result_is_told_valid_not_signed_altered_or_of_another_key(temp: TempStorage) {
+    let provider = temp.provider().await;
+    let (ours, other, stranger) = (key("ours", 1), key("other", 2), key("stranger", 3));
+    let result = document(r#"{"status":"DONE","results":[{"shots":3,"data":{"params":[0.1,1e-7,3.0]}}]}"#);
+    let signed = |key: &PrivateKey| sign(&result, key).expect("JSON");
+    let altered =
+        String::from_utf8(signed(&ours).text().to_vec()).expect("text").replace("\"shots\": 3", "\"shots\": 4");
+    let documents = [
+        (result.clone(), "not signed"),
+        (signed(&ours), "valid"),
+        (signed(&other), "other key"),
+        (signed(&stranger), "unknown key"),
+        (document(&altered), "altered"),
+        (document(&altered.replace("\"ours\"", "\"other\"")), "altered"),
+        (document(&altered.replace("\"ours\"", "\"../x\"")), "unknown key"),
+        (document(&altered.replace("\"ours\"", "7")), "altered"),
+    ];
+    let mut config = configuration();
+    (config.sign, config.kid) = (true, Some("ours".to_owned()));
+    for (number, (document, _)) in (0..).zip(&documents) {
+        provider.upload_result(&backend(), &job_id(number), document).await.expect("uploaded");
+    }
+    let verdicts = async |trusted: Option<&PublicKey>| {
+        let mut verdicts = Vec::new();
+        for number in 0..8 {
+            let verdict = provider.verify_result(&backend(), &job_id(number), trusted).await.expect("a verdict");
+            assert_eq!(verdict.is_valid(), verdict.to_string() == "valid");
+            verdicts.push(verdict.to_string());
+        }
+        verdicts
+    };
+    // Nobody has published anything yet: that is no error.
+    assert!(verdicts(None).await.iter().all(|verdict| verdict != "valid"));
+    provider.upload_config(&backend(), &config, Some(&ours)).await.expect("uploaded");
+    provider.upload_public_key(&ours.public()).await.expect("published");
+    provider.upload_public_key(&other.public()).await.expect("published");
+    assert_eq!(verdicts(None).await, documents.map(|(_, verdict)| verdict));
+    // Whoever trusts another key than the published one is told so.
+    let of_other = verdicts(Some(&other.public())).await;
+    assert_eq!((of_other[1].as_str(), of_other[2].as_str()), ("other key", "valid"));
+    let missing = provider.verify_result(&backend(), &job_id(99), None).await.expect_err("there is none");
+    assert_eq!(missing.kind(), StorageErrorKind::NotFound);
 }

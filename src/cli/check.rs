@@ -31,29 +31,39 @@ pub(super) async fn run(arguments: CheckArguments) -> Result<(), Failure> {
     let config = Config::read(arguments.config.config.as_deref())?;
     output::print(styled(NAME, "configuration"))?;
     output::print(format!("  {}", config.origin))?;
-    let has_key = check_key(&config)?;
-    let bad_backends = check_backends(&config, has_key)?;
+    let key = check_key(&config)?;
+    let bad_backends = check_backends(&config, matches!(key, Key::Good))?;
     let bad_storages = check_storages(&config, arguments.offline).await?;
     if config.default_storage().is_none() {
         output::note(format!("{} no storage is active, so nothing would be served", styled(CAUTION, "note:")));
     }
     match (bad_backends, bad_storages) {
+        (0, _) if matches!(key, Key::Bad) => {
+            Err(Failure::new(Exit::Configuration, "the key that signs cannot be used"))
+        }
         (0, 0) => Ok(()),
         (0, count) => Err(Failure::new(Exit::Unavailable, format!("{count} of the storages cannot be used"))),
         (count, _) => Err(Failure::new(Exit::Configuration, format!("{count} of the backends cannot be served"))),
     }
 }
 
-/// Prints which key signs, if any is given, and says whether one can.
-fn check_key(config: &Config) -> Result<bool, Failure> {
+/// What is with the key that signs.
+enum Key {
+    NotGiven,
+    Good,
+    Bad,
+}
+
+/// Prints which key signs, if any is given.
+fn check_key(config: &Config) -> Result<Key, Failure> {
     let verdict = match signing_key(config) {
-        Ok(None) => return Ok(false),
+        Ok(None) => return Ok(Key::NotGiven),
         Ok(Some(SigningKey { key, origin })) => Ok(format!("{} {}, from {origin}", styled(GOOD, "good:"), key.kid())),
         Err(failure) => Err(format!("{} {}", styled(BAD, "bad:"), failure.reason())),
     };
     output::print(styled(NAME, "key that signs"))?;
     output::print(format!("  {}", verdict.as_ref().unwrap_or_else(|bad| bad)))?;
-    Ok(verdict.is_ok())
+    Ok(if verdict.is_ok() { Key::Good } else { Key::Bad })
 }
 
 /// Prints a line per backend, and counts the bad ones.

@@ -1,5 +1,6 @@
 //! `qspool key`: the key that signs configurations and results.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -81,7 +82,13 @@ fn new(arguments: NewArguments) -> Result<(), Failure> {
         })?,
     };
     store(&path, &generate(&kid)?).map_err(|error| {
-        Failure::new(Exit::Failed, format!("the key cannot be stored in {}", path.display())).because(error)
+        let failure = Failure::new(Exit::Failed, format!("the key cannot be stored in {}", path.display()));
+        match error.kind() {
+            ErrorKind::AlreadyExists => failure.because("there is a file already, and a key may be in it").hint(
+                "give another file, or move this one away; what a key has signed can only be replaced with that key",
+            ),
+            _ => failure.because(error),
+        }
     })?;
     output::print(format!("the key {kid} is in {}", path.display()))?;
     output::note("keep a copy of it at a safe place: without it the configurations that it signs cannot be replaced");
@@ -105,7 +112,7 @@ impl WhichArguments {
     fn key(&self) -> Result<SigningKey, Failure> {
         match &self.file {
             Some(path) => read_key(path, "--file"),
-            None => require_signing_key(&Config::read(self.config.config.as_deref())?),
+            None => require_signing_key(&Config::read(self.config.config.as_deref())?, None),
         }
     }
 }

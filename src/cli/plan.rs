@@ -31,8 +31,10 @@ pub(super) fn plan(config: &Config) -> Result<Plan, Failure> {
     let storages: Vec<_> = config.storages.iter().map(|(name, options)| (name.clone(), source(options))).collect();
     let backends = backends(config, &schemas);
     // A key that nobody needs may be as bad as it likes.
-    let is_needed = backends.iter().any(|(_, options)| options.sign);
-    let key = if is_needed { Some(require_signing_key(config)?.key) } else { None };
+    let key = match backends.iter().find(|(_, options)| options.sign) {
+        Some((name, _)) => Some(require_signing_key(config, Some(format!("the backend {name} is to sign")))?.key),
+        None => None,
+    };
     plan_of(backends, &schemas, key.as_ref(), storages, config.spooler.clone())
 }
 

@@ -26,10 +26,12 @@ pub(super) fn signing_key(config: &Config) -> Result<Option<SigningKey>, Failure
     }
 }
 
-/// The same where one is needed.
-pub(super) fn require_signing_key(config: &Config) -> Result<SigningKey, Failure> {
+/// The same where one is needed; `why` says for what.
+pub(super) fn require_signing_key(config: &Config, why: Option<String>) -> Result<SigningKey, Failure> {
     signing_key(config)?.ok_or_else(|| {
-        Failure::new(Exit::Configuration, "there is no key that signs")
+        let failure = Failure::new(Exit::Configuration, "there is no key that signs");
+        why.into_iter()
+            .fold(failure, Failure::because)
             .hint(format!("`qspool key new` makes one; set signing.key_file to its file, or {VARIABLE}"))
     })
 }

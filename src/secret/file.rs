@@ -80,6 +80,7 @@ impl SecretFile {
             Ok(_) | Err(_) => {}
         }
         let file = Self(path.to_owned());
+        fs::metadata(file.directory())?;
         // It is gone again at the end of the line, and says now what would be a pity to learn only later.
         file.temporary()?;
         Ok(file)

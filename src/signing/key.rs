@@ -16,7 +16,7 @@ use crate::secret::Secret;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// It has not the form of one.
-    #[error("holds no key: neither a JWK in JSON nor the base64url form of one, as in PRIVATE_JWK_STR")]
+    #[error("holds no key: neither a JWK in JSON nor the base64url form of one")]
     Form,
     /// It is of another kind.
     #[error("holds a key of another kind; allowed: kty OKP, crv Ed25519, alg EdDSA")]
