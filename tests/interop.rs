@@ -10,7 +10,7 @@ mod python;
 use common::python as environment;
 use house::{House, JOB, SEED};
 use qspool::job::{BackendName, Document, JobId};
-use qspool::storage::Place;
+use qspool::storage::{Claim, Place, Renewal};
 use serde_json::{Value, json};
 
 /// Calls every check with a fresh storage of the medium.
@@ -20,6 +20,7 @@ macro_rules! interop_suite {
             a_python_user_is_served_and_verifies_our_signatures,
             our_user_is_served_by_the_python_loop_and_verifies_its_signatures,
             two_spoolers_share_a_queue_and_no_job_is_lost,
+            a_job_that_python_finds_too_late_is_ours_alone,
             what_python_left_is_taken_over_as_it_is,
             what_we_left_is_taken_over_by_python,
         );
@@ -186,10 +187,19 @@ async fn what_python_left_is_taken_over_as_it_is(house: House) {
     house.take_golden_tree().await;
     let schema = common::package_file("schemas/backends/fermions.json");
     let schema = schema.display();
-    house.use_key("golden-kid", &SEED);
     house.configure(&format!(
         "[backend.signedqc]\nschema = '{schema}'\nsign = true\n[backend.plainqc]\nschema = '{schema}'\n"
     ));
+    // With another key the backend that has one already is left alone, by name, and the other one is served.
+    let mut daemon = house.daemon();
+    let refusal = daemon.wait_for("not served");
+    for word in ["signedqc", "golden-kid", "lab-1", "ERROR"] {
+        assert!(refusal.contains(word), "{refusal}");
+    }
+    assert_eq!(house.wait(&house.submit("plainqc")), "DONE");
+    drop(daemon);
+
+    house.use_key("golden-kid", &SEED);
     // Of each pair the first one is of signedqc.
     let of_both = |ids: [&str; 2]| ids.map(|id| house.golden_id(id));
     let queued = of_both(["29b1d40d467f46ea953da223", "f881197b33bf4c3398fa2a1f"]);
@@ -262,16 +272,47 @@ async fn what_we_left_is_taken_over_by_python(house: House) {
     assert!(!daemon.log().iter().any(|line| line.contains("not served")));
 }
 
-/// Lets Python take a job on MongoDB, up to the step before which it holds still.
-async fn held_job(house: &House, dies: bool) -> (String, python::Script) {
+/// Lets Python take a job, up to the step before which it holds still.
+async fn held_job(house: &House, before: &str, dies: bool) -> (String, python::Script) {
     house.configure("[backend.fermions]\n");
     let mut daemon = house.daemon();
     daemon.wait_for("published the configuration");
     drop(daemon);
     let id = house.fill("fermions", 1).await.remove(0);
-    let mut python = house.python("racer.py", json!({ "backend": "fermions", "dies": dies }));
+    let mut python = house.python("racer.py", json!({ "backend": "fermions", "before": before, "dies": dies }));
     python.report();
     (id, python)
+}
+
+async fn a_job_that_python_finds_too_late_is_ours_alone(house: House) {
+    let (id, mut python) = held_job(&house, "move", false).await;
+    // Python has listed the queue; before it moves the job we take it, and bring it to its end.
+    let daemon = house.daemon();
+    assert_eq!(house.wait(&id), "DONE");
+    drop(daemon);
+    python.go_on();
+    let report = python.finish();
+    assert_eq!(report["outcome"], "lost", "{report}");
+    let expected = ["FileNotFoundError", "ApiError", "TypeError"];
+    assert!(expected.contains(&text(&report["error"])), "{report}");
+    let found = doctor(&house, &[]);
+    assert!(found.contains("all is well"), "{found}");
+    assert_eq!(house.state(&id), "DONE");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_we_hold_is_not_taken_by_python_on_mongodb() {
+    let house = House::mongodb().await;
+    let (id, mut python) = held_job(&house, "delete_one", false).await;
+    let (provider, backend) = (house.provider().await, "fermions".parse::<BackendName>().expect("a name"));
+    let storage = provider.storage().expect("it is active");
+    let claim = storage.claim(&backend, &id.parse().expect("an id")).await.expect("an answer");
+    let Claim::Won(lease) = claim else { panic!("{claim:?}") };
+    python.go_on();
+    assert_eq!(python.finish(), json!({ "outcome": "lost", "error": "DuplicateKeyError" }));
+    assert_eq!(storage.renew(&lease).await.expect("an answer"), Renewal::Held { cancel: false });
+    let running = provider.get_job(Place::Running, &lease.job_id).await.expect("it is there");
+    assert_eq!(running.read::<Value>("job").expect("JSON"), job());
 }
 
 /// What the doctor prints, with what it would repair or has repaired.
@@ -282,7 +323,7 @@ fn doctor(house: &House, more: &[&str]) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_python_on_mongodb_takes_after_it_has_ended_keeps_its_one_result() {
     let house = House::mongodb().await;
-    let (id, mut python) = held_job(&house, false).await;
+    let (id, mut python) = held_job(&house, "delete_one", false).await;
     // Python has read the job from the queue and not removed it yet: we take it, and bring it to its end.
     let daemon = house.daemon();
     assert_eq!(house.wait(&id), "DONE");
@@ -310,7 +351,7 @@ async fn a_job_that_python_on_mongodb_takes_after_it_has_ended_keeps_its_one_res
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_python_on_mongodb_dies_over_is_told_by_the_doctor() {
     let house = House::mongodb().await;
-    let (id, mut python) = held_job(&house, true).await;
+    let (id, mut python) = held_job(&house, "insert_one", true).await;
     // Python has removed the job from the queue, and dies before it comes to running: nobody has it any more.
     python.go_on();
     python.wait_for_death();
