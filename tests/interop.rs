@@ -219,7 +219,7 @@ async fn what_python_left_is_taken_over_as_it_is(house: House) {
     for id in &running {
         assert_eq!(house.state(id), "INITIALIZING", "a living peer may still work on it");
     }
-    drop(daemon);
+    assert!(daemon.stop().success());
     house.good(&["storage", "doctor", "--storage", "shared", "--repair"]);
     let daemon = house.daemon();
     for id in &running {
@@ -289,7 +289,7 @@ async fn a_job_that_python_finds_too_late_is_ours_alone(house: House) {
     // Python has listed the queue; before it moves the job we take it, and bring it to its end.
     let daemon = house.daemon();
     assert_eq!(house.wait(&id), "DONE");
-    drop(daemon);
+    assert!(daemon.stop().success());
     python.go_on();
     let report = python.finish();
     assert_eq!(report["outcome"], "lost", "{report}");
@@ -327,7 +327,7 @@ async fn a_job_that_python_on_mongodb_takes_after_it_has_ended_keeps_its_one_res
     // Python has read the job from the queue and not removed it yet: we take it, and bring it to its end.
     let daemon = house.daemon();
     assert_eq!(house.wait(&id), "DONE");
-    drop(daemon);
+    assert!(daemon.stop().success());
     python.go_on();
     let report = python.finish();
     assert_eq!((&report["job_id"], &report["outcome"]), (&json!(id), &json!("refused")), "{report}");
