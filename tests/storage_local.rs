@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use common::{TempStorage, backend, eventually, job_id};
-use qspool::job::{Document, DocumentId, JobId};
-use qspool::storage::{Claim, Holder, Place, StorageErrorKind};
+use qspool::job::{BackendConfig, Document, DocumentId, JobId};
+use qspool::signing::{PrivateKey, sign};
+use qspool::storage::{Claim, Holder, Place, StorageError, StorageErrorKind};
 
 const TEXT: &str = r#"{"experiment_0": {}}"#;
 const DEAD: &str = "0123456789abcdef01234567";
@@ -513,4 +514,58 @@ async fn an_adopted_job_keeps_its_record_and_its_place_in_the_queue() {
     storage.put_back(&lease).await.expect("put back");
     let queue = storage.list(Place::Queued(&backend())).await.expect("listed");
     assert_eq!(queue, [document_id(&left), document_id(&waiting)]);
+}
+
+/// Writes a file as peers do: in place, and not all at once.
+async fn write_slowly(
+    path: &Path,
+    text: &[u8],
+    action: impl Future<Output = Result<(), StorageError>>,
+) -> StorageErrorKind {
+    fs::create_dir_all(path.parent().expect("below the base")).expect("created");
+    fs::write(path, &text[..text.len() / 2]).expect("written");
+    let (done, ()) = tokio::join!(action, async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        fs::write(path, text).expect("written");
+    });
+    done.expect_err("it is somebody else's").kind()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_configuration_or_key_that_a_peer_still_writes_is_not_taken_for_nobodys() {
+    let temp = TempStorage::local().await;
+    let provider = temp.provider().await;
+    let [ours, theirs] = [1, 2].map(|seed| PrivateKey::new(&"lab".parse().expect("a kid"), &[seed; 32]));
+    let golden = fs::read(common::package_file("tests/golden/configs/fermions.json")).expect("it is in the repository");
+    let config: BackendConfig = Document::from_text(golden).read("configuration").expect("one");
+    let stored = sign(&Document::new(&config), &theirs).expect("JSON");
+
+    let path = temp.path().join("backends/configs/fermions.json");
+    let name = backend();
+    let replaced = write_slowly(&path, stored.text(), provider.update_config(&name, &config, Some(&ours))).await;
+    assert_eq!(replaced, StorageErrorKind::Refused);
+    assert_eq!(fs::read(&path).expect("it is there"), stored.text());
+    provider.update_config(&backend(), &config, Some(&theirs)).await.expect("it is whole, and theirs");
+
+    let path = temp.path().join("backends/public_keys/lab.json");
+    let public = theirs.public();
+    let replaced = write_slowly(&path, public.to_document().text(), provider.upload_public_key(&ours.public())).await;
+    assert_eq!(replaced, StorageErrorKind::Refused);
+    fs::write(&path, "{").expect("written");
+    let (same, ()) = tokio::join!(provider.upload_public_key(&public), async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        fs::write(&path, public.to_document().text()).expect("written");
+    });
+    same.expect("it is the same key");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_configuration_that_was_left_half_written_is_replaced() {
+    let temp = TempStorage::local().await;
+    let golden = fs::read(common::package_file("tests/golden/configs/fermions.json")).expect("it is in the repository");
+    let config: BackendConfig = Document::from_text(golden).read("configuration").expect("one");
+    write(temp.path().join("backends/configs/fermions.json"), r#"{"header": {"alg"#);
+    let provider = temp.provider().await;
+    provider.update_config(&backend(), &config, None).await.expect("nobody writes it any more");
+    assert_eq!(provider.get_config(&backend()).await.expect("it is whole"), config);
 }

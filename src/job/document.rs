@@ -1,6 +1,6 @@
 //! A JSON document as it lies in a storage.
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -47,6 +47,11 @@ impl Document {
             None => serde_json::from_slice(&self.0).map_err(error)?,
         };
         serde_json::from_value(value).map_err(error)
+    }
+
+    /// Whether it is whole: peers write local files in place, so a part of one may be met.
+    pub fn is_json(&self) -> bool {
+        serde_json::from_slice::<IgnoredAny>(&self.0).is_ok()
     }
 
     /// The parts of the document, if it is signed: if its keys are exactly header, payload and signature, which is the

@@ -2,14 +2,23 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::{Claim, Lease, Place, Storage, StorageContext, StorageError, StorageErrorKind, StorageOptions, open};
 use crate::job::{
     BackendConfig, BackendName, BackendStatus, ClientConfig, Document, DocumentId, JobId, Status, StorageName, UserName,
 };
 use crate::signing::PrivateKey;
+
+/// How long a document that is no JSON may still be in the writing. Peers write local files in place, some of them many
+/// times: a configuration at each look at the queue.
+const HALF_WRITTEN: Duration = Duration::from_secs(2);
+
+/// How soon to look at it again.
+const HALF_WRITTEN_LOOK: Duration = Duration::from_millis(20);
 
 /// A storage under its name, with the operations of the contract.
 ///
@@ -132,7 +141,7 @@ impl Provider {
 
     /// The configuration of a backend.
     pub async fn get_config(&self, backend: &BackendName) -> Result<BackendConfig, StorageError> {
-        let document = self.storage()?.get(Place::Configs, &backend.into()).await?;
+        let document = self.get_whole(Place::Configs, &backend.into()).await?;
         let mut config: BackendConfig = self.read(&document, "configuration")?;
         backend.as_str().clone_into(&mut config.display_name);
         Ok(config)
@@ -241,7 +250,7 @@ impl Provider {
 
     /// The result of a job, as it lies there.
     pub async fn get_result(&self, backend: &BackendName, job_id: &JobId) -> Result<Document, StorageError> {
-        self.storage()?.get(Place::Results(backend), &job_id.into()).await
+        self.get_whole(Place::Results(backend), &job_id.into()).await
     }
 
     /// Stores the first status of a job.
@@ -280,6 +289,19 @@ impl Provider {
     pub async fn get_status(&self, backend: &BackendName, job_id: &JobId) -> Result<Status, StorageError> {
         let document = self.storage()?.get(Place::Status(backend), &job_id.into()).await?;
         self.read(&document, "status")
+    }
+
+    /// A document that is whole, or that has been no JSON for so long that nobody is writing it any more.
+    pub(super) async fn get_whole(&self, place: Place<'_>, id: &DocumentId) -> Result<Document, StorageError> {
+        let storage = self.storage()?;
+        let begin = Instant::now();
+        loop {
+            let document = storage.get(place, id).await?;
+            if document.is_json() || begin.elapsed() >= HALF_WRITTEN {
+                return Ok(document);
+            }
+            tokio::time::sleep(HALF_WRITTEN_LOOK).await;
+        }
     }
 
     pub(super) fn read<T: serde::de::DeserializeOwned>(

@@ -32,7 +32,7 @@ impl Provider {
     /// Says whether the configuration of a backend may be replaced: one that is signed only with the key that has signed
     /// it. Otherwise the error names that key. `NotFound` where there is no configuration.
     pub async fn check_owner(&self, backend: &BackendName, key: Option<&PrivateKey>) -> Result<(), StorageError> {
-        let before = self.storage()?.get(Place::Configs, &backend.into()).await?;
+        let before = self.get_whole(Place::Configs, &backend.into()).await?;
         let Some(signed) = before.signed() else { return Ok(()) };
         if key.is_some_and(|key| is_signed_by(&signed, &key.public())) {
             return Ok(());
@@ -70,7 +70,7 @@ impl Provider {
 
     /// The public key that was published under a kid.
     pub async fn get_public_key(&self, kid: &KeyId) -> Result<PublicKey, StorageError> {
-        let document = self.storage()?.get(Place::PublicKeys, &kid.into()).await?;
+        let document = self.get_whole(Place::PublicKeys, &kid.into()).await?;
         let text = String::from_utf8_lossy(document.text());
         PublicKey::parse(&text).map_err(|error| self.refused(&format!("has a bad key under {kid}")).caused_by(error))
     }
