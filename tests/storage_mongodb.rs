@@ -704,6 +704,8 @@ async fn a_queue_is_watched_again_after_the_server_was_away() {
     let told = tokio::time::timeout(Duration::from_millis(300), of_other.next()).await;
     assert!(told.is_err(), "the other queue has not changed");
     server.kill();
+    // Longer than the driver goes on by itself, so that the watch ends and is begun anew.
+    tokio::time::sleep(Duration::from_secs(4)).await;
     tokio::task::block_in_place(|| server.run(&[]));
     // That the watch has been away is told to all.
     tokio::time::timeout(Duration::from_secs(30), of_other.next()).await.expect("it is told");
