@@ -1,30 +1,8 @@
 //! The Python stack, sqooler 0.9.0, on one storage with us: on local files, MongoDB and Dropbox, signed and not.
 #![cfg(all(feature = "storage-dropbox", feature = "storage-mongodb"))]
 
-mod common;
-#[path = "interop/house.rs"]
-mod house;
-#[path = "peers/python.rs"]
-mod python;
-
-use common::python as environment;
-use house::{House, JOB, SEED};
-use qspool::job::{BackendName, Document, JobId};
-use qspool::storage::{Claim, Place, Renewal};
-use serde_json::{Value, json};
-
-/// Calls every check with a fresh storage of the medium.
-macro_rules! interop_suite {
-    ($medium:ident) => {
-        interop_suite!($medium:
-            a_python_user_is_served_and_verifies_our_signatures,
-            our_user_is_served_by_the_python_loop_and_verifies_its_signatures,
-            two_spoolers_share_a_queue_and_no_job_is_lost,
-            a_job_that_python_finds_too_late_is_ours_alone,
-            what_python_left_is_taken_over_as_it_is,
-            what_we_left_is_taken_over_by_python,
-        );
-    };
+/// Calls each check of the module with a fresh storage of the medium.
+macro_rules! check_on {
     ($medium:ident: $($check:ident),+ $(,)?) => {
         mod $medium {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -32,6 +10,31 @@ macro_rules! interop_suite {
                 super::$check(crate::house::House::$medium().await).await;
             })+
         }
+    };
+}
+
+mod common;
+#[path = "interop/house.rs"]
+mod house;
+#[path = "peers/python.rs"]
+mod python;
+#[path = "interop/shared.rs"]
+mod shared;
+
+use common::python as environment;
+use house::{House, JOB, SEED};
+use qspool::job::{BackendName, Document, JobId};
+use qspool::storage::Place;
+use serde_json::{Value, json};
+
+macro_rules! interop_suite {
+    ($medium:ident) => {
+        check_on!($medium:
+            a_python_user_is_served_and_verifies_our_signatures,
+            our_user_is_served_by_the_python_loop_and_verifies_its_signatures,
+            what_python_left_is_taken_over_as_it_is,
+            what_we_left_is_taken_over_by_python,
+        );
     };
 }
 
@@ -78,9 +81,9 @@ async fn a_python_user_is_served_and_verifies_our_signatures(house: House) {
     let spins = json!({ "experiment_0": { "instructions": [["rlx", [0], [3]], ["measure", [0], []]], "num_wires": 1,
         "shots": 3, "wire_order": "sequential", "seed": 1 } });
     let given = |backend: &str, jobs: &[&Value]| json!({ "backend": backend, "jobs": jobs });
-    let signed = house.python("client.py", given("fermions", &[&job(), &bad, &job()])).finish();
-    let plain = house.python("client.py", given("rydberg", &[&spins])).finish();
-    let (signed_ids, plain_ids) = (ids(&signed["job_ids"]), ids(&plain["job_ids"]));
+    let of_fermions = house.python("client.py", given("fermions", &[&job(), &bad, &job()])).finish();
+    let of_rydberg = house.python("client.py", given("rydberg", &[&spins])).finish();
+    let (signed_ids, plain_ids) = (ids(&of_fermions["job_ids"]), ids(&of_rydberg["job_ids"]));
 
     let reader = json!({ "jobs": { "fermions": signed_ids, "rydberg": plain_ids }, "times": 2 });
     let mut reader = house.python("reader.py", reader);
@@ -94,9 +97,10 @@ async fn a_python_user_is_served_and_verifies_our_signatures(house: House) {
         (states(fermions), states(rydberg)),
         (vec!["DONE".into(), "ERROR".into(), "DONE".into()], vec!["DONE".to_owned()])
     );
-    // The configuration, then each result.
-    assert_eq!((&fermions["signed"], &fermions["kid"]), (&json!([true, true, true]), &json!("lab-1")));
-    assert_eq!((&rydberg["signed"], &rydberg["kid"]), (&json!([false, false]), &Value::Null));
+    let signed = json!({ "config": true, "statuses": [false, false, false], "results": [true, true] });
+    assert_eq!((&fermions["signed"], &fermions["kid"]), (&signed, &json!("lab-1")));
+    let plain = json!({ "config": false, "statuses": [false], "results": [false] });
+    assert_eq!((&rydberg["signed"], &rydberg["kid"]), (&plain, &Value::Null));
     assert_eq!(fermions["verdicts"], json!([true, "FileNotFoundError", true]));
     // The reference means to say False here, but stumbles over the key that there is none of.
     assert!(["ValueError", "FileNotFoundError"].contains(&text(&rydberg["verdicts"][0])), "{rydberg}");
@@ -116,70 +120,32 @@ async fn a_python_user_is_served_and_verifies_our_signatures(house: House) {
 }
 
 async fn our_user_is_served_by_the_python_loop_and_verifies_its_signatures(house: House) {
-    for sign in [true, false] {
-        let backend = if sign { "traps" } else { "pits" };
-        let given = json!({ "backend": backend, "publish": true, "sign": sign, "jobs": 2, "until_empty": false });
-        let mut loop_ = house.python("spooler.py", given);
-        assert_eq!(loop_.report(), "ready");
-        let mut submitted = [house.submit(backend), house.submit(backend)];
-        submitted.sort();
-        loop_.go_on();
-        let mut taken = ids(&loop_.finish()["taken"]);
-        taken.sort();
-        assert_eq!(taken, submitted);
-        let id = &submitted[0];
-        assert_eq!(house.state(id), "DONE");
+    let backends = [("traps", true), ("pits", false)];
+    let given =
+        json!({ "backends": { "traps": true, "pits": false }, "publish": true, "jobs": 4, "until_empty": false });
+    let mut loop_ = house.python("spooler.py", given);
+    assert_eq!(loop_.report(), "ready");
+    let submitted = backends.map(|(backend, _)| [house.submit(backend), house.submit(backend)]);
+    loop_.go_on();
+    let mut taken = ids(&loop_.finish()["taken"]);
+    taken.sort();
+    let mut all = submitted.concat();
+    all.sort();
+    assert_eq!(taken, all);
+    for ((backend, sign), of_backend) in backends.into_iter().zip(&submitted) {
+        for id in of_backend {
+            assert_eq!(house.state(id), "DONE");
+            assert_eq!(house.verdict(id), if sign { "valid" } else { "not signed" });
+        }
+        let id = &of_backend[0];
         let result: Value = serde_json::from_str(&house.good(&["result", "--json", id])).expect("JSON");
         assert_eq!(result["backend_name"], format!("shared_{backend}_simulator"));
         assert_eq!(result["results"][0]["data"]["memory"], json!(["0 1", "0 1", "0 1"]));
-        assert_eq!(house.verdict(id), if sign { "valid" } else { "not signed" });
         if sign {
             alter(&house, backend, id).await;
-            assert_eq!(house.verdict(id), "altered");
+            assert_eq!(of_backend.each_ref().map(|id| house.verdict(id)), ["altered", "valid"]);
         }
         assert!(house.good(&["backends", "--storage", "shared"]).contains(backend));
-    }
-}
-
-async fn two_spoolers_share_a_queue_and_no_job_is_lost(house: House) {
-    const JOBS: usize = 40;
-    const OF_PYTHON: usize = 15;
-    house.configure("[backend.fermions]\n");
-    let mut daemon = house.daemon();
-    daemon.wait_for("published the configuration");
-    drop(daemon);
-    let mut submitted = house.fill("fermions", JOBS).await;
-    let given = json!({ "backend": "fermions", "publish": false, "jobs": OF_PYTHON, "until_empty": true });
-    let mut python = house.python("spooler.py", given);
-    assert_eq!(python.report(), "ready");
-    python.go_on();
-    let daemon = house.daemon();
-    let report = python.finish();
-    let of_python = ids(&report["taken"]);
-    assert!(!of_python.is_empty(), "{report}");
-    house.wait_for_all(&submitted).await;
-    drop(daemon);
-
-    let provider = house.provider().await;
-    let backend: BackendName = "fermions".parse().expect("a name");
-    let at = async |place: Place<'_>| {
-        let mut ids: Vec<String> =
-            provider.jobs(place).await.expect("listed").iter().map(ToString::to_string).collect();
-        ids.sort();
-        ids
-    };
-    submitted.sort();
-    assert_eq!(at(Place::Finished(&backend)).await, submitted);
-    assert_eq!(at(Place::Results(&backend)).await, submitted);
-    for left in [Place::Queued(&backend), Place::Running, Place::Deleted] {
-        assert!(at(left).await.is_empty(), "{left}");
-    }
-    for id in &submitted {
-        // The reference never says DONE in a result.
-        let document = provider.get_result(&backend, &id.parse().expect("an id")).await.expect("it is there");
-        let result: Value = document.read("result").expect("readable");
-        let teller = if of_python.contains(id) { "INITIALIZING" } else { "DONE" };
-        assert_eq!(result["status"], teller, "{id}: {report}");
     }
 }
 
@@ -240,16 +206,36 @@ async fn what_python_left_is_taken_over_as_it_is(house: House) {
 }
 
 async fn what_we_left_is_taken_over_by_python(house: House) {
-    house.configure("[backend.fermions]\nsign = true\n");
+    house.configure("[backend.fermions]\nsign = true\n[backend.rydberg]\n");
     let mut daemon = house.daemon();
     daemon.wait_for("published the configuration");
+    daemon.wait_for("published the configuration");
     let done = house.submit("fermions");
-    assert_eq!(house.wait(&done), "DONE");
+    let failed = house.submit_job("fermions", r#"{"experiment_0": {}}"#);
+    // The simulator of this backend knows no `load`.
+    let failed_plain = house.submit("rydberg");
+    assert_eq!([&done, &failed, &failed_plain].map(|id| house.wait(id)), ["DONE", "ERROR", "ERROR"]);
     assert!(daemon.stop().success());
-    let mut queued = [house.submit("fermions"), house.submit("fermions")];
-    queued.sort();
+    let cancelled = house.submit("fermions");
+    house.good(&["cancel", &cancelled, "--storage", "shared"]);
+    let mut queued = [house.submit("fermions"), house.submit("fermions"), house.submit("rydberg")];
 
-    let given = json!({ "backend": "fermions", "publish": true, "sign": true, "jobs": 2, "until_empty": false });
+    let jobs = json!({
+        "fermions": [&done, &failed, &cancelled, &queued[0], &queued[1]], "rydberg": [&failed_plain, &queued[2]]
+    });
+    let mut reader = house.python("reader.py", json!({ "jobs": jobs, "times": 2 }));
+    let seen = reader.report();
+    let of_fermions = &seen["read"]["fermions"];
+    let states = ["DONE", "ERROR", "ERROR", "INITIALIZING", "INITIALIZING"];
+    assert_eq!(list(&of_fermions["statuses"]).iter().map(|status| text(&status["status"])).collect::<Vec<_>>(), states);
+    // The first status of a job is signed, the one that ends it is not.
+    let signed = json!({ "config": true, "statuses": [false, false, false, true, true], "results": [true] });
+    assert_eq!(of_fermions["signed"], signed);
+    let plain = json!({ "config": false, "statuses": [false, false], "results": [] });
+    assert_eq!(seen["read"]["rydberg"]["signed"], plain);
+
+    let backends = json!({ "fermions": true, "rydberg": false });
+    let given = json!({ "backends": backends, "publish": true, "jobs": 3, "until_empty": false });
     let mut foreign = given.clone();
     foreign["expect_refusal"] = true.into();
     let refusal = house.python_with_key("spooler.py", foreign, "lab-1", &[9; 32]).finish();
@@ -259,103 +245,22 @@ async fn what_we_left_is_taken_over_by_python(house: House) {
     loop_.go_on();
     let mut taken = ids(&loop_.finish()["taken"]);
     taken.sort();
+    queued.sort();
     assert_eq!(taken, queued);
 
-    let jobs = [&done, &queued[0], &queued[1]];
-    let seen = house.python("reader.py", json!({ "jobs": { "fermions": jobs }, "times": 1 })).finish();
-    assert_eq!(seen["read"]["fermions"]["verdicts"], json!([true, true, true]));
-    assert_eq!(jobs.map(|id| house.verdict(id)), ["valid", "valid", "valid"]);
+    reader.go_on();
+    let seen = reader.finish();
+    let missing = "FileNotFoundError";
+    let of_fermions = &seen["read"]["fermions"];
+    assert_eq!(of_fermions["verdicts"], json!([true, missing, missing, true, true]));
+    assert_eq!(seen["read"]["rydberg"]["statuses"][1]["status"], "DONE");
     // And back again: the configuration that Python has signed since is under the same key.
     let mut daemon = house.daemon();
     let again = house.submit("fermions");
     assert_eq!(house.wait(&again), "DONE");
     assert!(!daemon.log().iter().any(|line| line.contains("not served")));
-}
-
-/// Lets Python take a job, up to the step before which it holds still.
-async fn held_job(house: &House, before: &str, dies: bool) -> (String, python::Script) {
-    house.configure("[backend.fermions]\n");
-    let mut daemon = house.daemon();
-    daemon.wait_for("published the configuration");
-    drop(daemon);
-    let id = house.fill("fermions", 1).await.remove(0);
-    let mut python = house.python("racer.py", json!({ "backend": "fermions", "before": before, "dies": dies }));
-    python.report();
-    (id, python)
-}
-
-async fn a_job_that_python_finds_too_late_is_ours_alone(house: House) {
-    let (id, mut python) = held_job(&house, "move", false).await;
-    // Python has listed the queue; before it moves the job we take it, and bring it to its end.
-    let daemon = house.daemon();
-    assert_eq!(house.wait(&id), "DONE");
-    assert!(daemon.stop().success());
-    python.go_on();
-    let report = python.finish();
-    assert_eq!(report["outcome"], "lost", "{report}");
-    let expected = ["FileNotFoundError", "ApiError", "TypeError"];
-    assert!(expected.contains(&text(&report["error"])), "{report}");
-    let found = doctor(&house, &[]);
-    assert!(found.contains("all is well"), "{found}");
-    assert_eq!(house.state(&id), "DONE");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_that_we_hold_is_not_taken_by_python_on_mongodb() {
-    let house = House::mongodb().await;
-    let (id, mut python) = held_job(&house, "delete_one", false).await;
-    let (provider, backend) = (house.provider().await, "fermions".parse::<BackendName>().expect("a name"));
-    let storage = provider.storage().expect("it is active");
-    let claim = storage.claim(&backend, &id.parse().expect("an id")).await.expect("an answer");
-    let Claim::Won(lease) = claim else { panic!("{claim:?}") };
-    python.go_on();
-    assert_eq!(python.finish(), json!({ "outcome": "lost", "error": "DuplicateKeyError" }));
-    assert_eq!(storage.renew(&lease).await.expect("an answer"), Renewal::Held { cancel: false });
-    let running = provider.get_job(Place::Running, &lease.job_id).await.expect("it is there");
-    assert_eq!(running.read::<Value>("job").expect("JSON"), job());
-}
-
-/// What the doctor prints, with what it would repair or has repaired.
-fn doctor(house: &House, more: &[&str]) -> String {
-    house.examine(&[&["storage", "doctor", "--storage", "shared"], more].concat())
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_that_python_on_mongodb_takes_after_it_has_ended_keeps_its_one_result() {
-    let house = House::mongodb().await;
-    let (id, mut python) = held_job(&house, "delete_one", false).await;
-    // Python has read the job from the queue and not removed it yet: we take it, and bring it to its end.
-    let daemon = house.daemon();
-    assert_eq!(house.wait(&id), "DONE");
-    assert!(daemon.stop().success());
-    python.go_on();
-    let report = python.finish();
-    assert_eq!((&report["job_id"], &report["outcome"]), (&json!(id), &json!("refused")), "{report}");
-    // What is left of it in running is one more copy of a job that has ended, which the doctor removes.
-    let found = doctor(&house, &["--repair"]);
-    assert!(found.contains(&id), "{found}");
-    let (provider, backend) = (house.provider().await, "fermions".parse::<BackendName>().expect("a name"));
-    let at = async |place: Place<'_>| provider.jobs(place).await.expect("listed").len();
-    assert_eq!((at(Place::Running).await, at(Place::Queued(&backend)).await), (0, 0));
-    assert_eq!((at(Place::Finished(&backend)).await, at(Place::Results(&backend)).await), (1, 1));
-    let result: Value = provider
-        .get_result(&backend, &id.parse().expect("an id"))
-        .await
-        .expect("it is there")
-        .read("result")
-        .expect("readable");
-    assert_eq!(result["status"], "DONE", "it is ours");
-    assert_eq!(house.state(&id), "DONE");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_that_python_on_mongodb_dies_over_is_told_by_the_doctor() {
-    let house = House::mongodb().await;
-    let (id, mut python) = held_job(&house, "insert_one", true).await;
-    // Python has removed the job from the queue, and dies before it comes to running: nobody has it any more.
-    python.go_on();
-    python.wait_for_death();
-    let found = doctor(&house, &[]);
-    assert!(found.contains(&id), "{found}");
-    assert_eq!(house.state(&id), "INITIALIZING");
+    assert_eq!([&done, &again].map(|id| house.verdict(id)), ["valid", "valid"]);
+    for id in &queued {
+        assert_eq!(house.state(id), "DONE");
+    }
 }

@@ -326,22 +326,6 @@ fn a_cancelled_job_of_a_python_user_says_so() {
 }
 
 #[test]
-fn a_job_that_we_submit_is_run_by_the_python_loop() {
-    let house = House::new("");
-    let given = json!({ "publish": true, "jobs": 1, "until_empty": false });
-    let mut loop_ = Script::start("spooler.py", &house.script("traps", given), &[]);
-    assert_eq!(loop_.report(), "ready");
-    let job_id = house.submit("traps");
-    loop_.go_on();
-    assert_eq!(loop_.finish()["taken"], json!([job_id]));
-    assert!(house.run("status", &[&job_id]).contains("DONE"));
-    let result: Value = serde_json::from_str(&house.run("result", &["--json", &job_id])).expect("JSON");
-    assert_eq!(result["backend_name"], "default_traps_simulator");
-    assert_eq!(result["results"][0]["data"]["memory"], json!(["0 1", "0 1", "0 1"]));
-    assert!(house.run("backends", &[]).contains("traps"));
-}
-
-#[test]
 fn a_job_that_python_holds_is_left_to_python() {
     let mut house = House::new("[backend.fermions]");
     house.start_daemon("fermions");
@@ -443,48 +427,4 @@ fn a_backend_whose_configuration_is_signed_is_refused_by_name() {
     let mut after = files(&house.base());
     after.retain(|file, _| before.contains_key(file));
     assert_eq!(before, after, "its queue is left alone too");
-}
-
-#[test]
-fn two_spoolers_share_a_queue_and_no_job_is_run_twice() {
-    const JOBS: usize = 150;
-    const OF_PYTHON: usize = 60;
-    let mut house = House::new("[backend.fermions]");
-    house.start_daemon("fermions");
-    drop(house.daemon.take().map(|mut daemon| daemon.kill().and_then(|()| daemon.wait())));
-    let submitted: BTreeSet<String> = (0..JOBS).map(|number| format!("{number:024x}")).collect();
-    fs::create_dir_all(house.path("status/fermions")).expect("created");
-    for job_id in &submitted {
-        let status = json!(qspool::job::Status::accepted(&job_id.parse().expect("an id")));
-        fs::write(house.path(&format!("status/fermions/{job_id}.json")), status.to_string()).expect("written");
-        fs::write(house.path(&format!("jobs/queued/fermions/{job_id}.json")), JOB).expect("written");
-    }
-    let given = json!({ "publish": false, "jobs": OF_PYTHON, "until_empty": true });
-    let variables = [("T_WAIT_MAIN", "0.001")];
-    let mut python = Script::start("spooler.py", &house.script("fermions", given), &variables);
-    assert_eq!(python.report(), "ready");
-    python.go_on();
-    house.start_daemon("fermions");
-    let report = python.finish();
-    let of_python: BTreeSet<String> = list(&report["taken"]).iter().map(|id| text(id).to_owned()).collect();
-    let status = |id: &String| read(&house.path(&format!("status/fermions/{id}.json")))["status"].clone();
-    wait_for("the end of every job", || submitted.iter().all(|id| status(id) == "DONE"));
-
-    assert_eq!(ids(&house.path("jobs/finished/fermions")), submitted);
-    assert_eq!(ids(&house.path("results/fermions")), submitted);
-    for left in ["jobs/queued/fermions", "jobs/running", "jobs/deleted"] {
-        assert!(ids(&house.path(left)).is_empty(), "{left}");
-    }
-    assert!(!of_python.is_empty() && of_python.len() <= OF_PYTHON, "{report}");
-    for id in &submitted {
-        // The reference never says DONE in a result.
-        let result = read(&house.path(&format!("results/fermions/{id}.json")));
-        let teller = if of_python.contains(id) { "INITIALIZING" } else { "DONE" };
-        assert_eq!(result["status"], teller, "{id}");
-    }
-    let log = house.log();
-    let ends = log.lines().filter(|line| line.contains("the job has ended"));
-    let ours: Vec<&String> = ends.flat_map(|line| submitted.iter().filter(|id| line.contains(*id))).collect();
-    assert_eq!(ours.len(), JOBS - of_python.len(), "each of ours once");
-    assert!(ours.iter().all(|id| !of_python.contains(*id)));
 }

@@ -56,6 +56,19 @@ impl House {
         house
     }
 
+    /// The kind of the storage.
+    pub(crate) fn medium(&self) -> &'static str {
+        match self.storage.options() {
+            MediumOptions::Local(_) => "local",
+            MediumOptions::Mongodb(_) => "mongodb",
+            MediumOptions::Dropbox(_) => "dropbox",
+        }
+    }
+
+    pub(crate) fn is_local(&self) -> bool {
+        self.medium() == "local"
+    }
+
     /// Replaces the configuration; `backends` are its tables of backends, all of them at the shared storage.
     pub(crate) fn configure(&self, backends: &str) {
         let backends: String = backends
@@ -154,6 +167,13 @@ impl House {
         self.lab.daemon()
     }
 
+    /// Lets the daemon publish the configuration of its one backend, and no more.
+    pub(crate) fn publish_configuration(&self) {
+        let mut daemon = self.daemon();
+        daemon.wait_for("published the configuration");
+        assert!(daemon.stop().success());
+    }
+
     /// Runs a command that has to be good, and gives what it prints.
     pub(crate) fn good(&self, arguments: &[&str]) -> String {
         self.lab.good(arguments)
@@ -167,7 +187,12 @@ impl House {
 
     /// Submits our own way and returns the id.
     pub(crate) fn submit(&self, backend: &str) -> String {
-        std::fs::write(self.lab.path().join("job.json"), JOB).expect("written");
+        self.submit_job(backend, JOB)
+    }
+
+    /// The same with another job.
+    pub(crate) fn submit_job(&self, backend: &str, job: &str) -> String {
+        std::fs::write(self.lab.path().join("job.json"), job).expect("written");
         self.good(&["submit", backend, "job.json", "--no-check", "--storage", "shared", "--user", "ada"])
     }
 

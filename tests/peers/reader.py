@@ -4,6 +4,7 @@ import datetime
 import json
 import warnings
 
+from bson.codec_options import CodecOptions
 from sqooler.schemes import BackendConfigSchemaIn, ResultDict, StatusMsgDict
 from sqooler.security import JWK, JWSDict
 
@@ -25,13 +26,18 @@ def plain(value):
             return value
 
 
-def check(model, document):
-    """Refuses a document that is not exactly what the model writes; gives it without its signature."""
+def check(model, document, key=None):
+    """Refuses a document that is not exactly what the model writes, or that is signed and not by the key of its backend.
+
+    Gives whether it is signed.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         is_signed = set(document) == {"header", "payload", "signature"}
         if is_signed:
-            assert plain(JWSDict(**document).model_dump()) == plain(document), document
+            signed = JWSDict(**document)
+            assert plain(signed.model_dump()) == plain(document), document
+            assert key is None or signed.verify_signature(key), document
             document = document["payload"]
         # By the text, since an integer is no float, and the order of keys is that of the model.
         assert json.dumps(plain(model(**document).model_dump())) == json.dumps(plain(document)), document
@@ -55,7 +61,9 @@ def raw(storage, attribute, backend, job_id):
 def raw_config(storage, given, backend):
     """The configuration as it lies there, whatever the medium."""
     if given["storage"]["type"] == "mongodb":
-        configs = storage.client["backends"]["configs"]
+        # As the reference reads it where it looks at the signature: with the time zone.
+        options = CodecOptions(tz_aware=True, tzinfo=datetime.timezone.utc)
+        configs = storage.client["backends"]["configs"].with_options(codec_options=options)
         found = configs.find_one({"display_name": backend}) or configs.find_one({"payload.display_name": backend})
         del found["_id"]
         return found
@@ -64,29 +72,44 @@ def raw_config(storage, given, backend):
     return storage.get(path, name)
 
 
+def raw_key(storage, given, kid):
+    """A public key as it lies there."""
+    if given["storage"]["type"] == "mongodb":
+        found = storage.client["backends"]["public_keys"].find_one({"kid": kid})
+        del found["_id"]
+        return found
+    return storage.get(storage.get_attribute_path("pks"), kid)
+
+
+def read_backend(storage, given, backend, job_ids):
+    """What is to be read of one backend."""
+    config = raw_config(storage, given, backend)
+    key = None
+    if check(BackendConfigSchemaIn, config):
+        key = storage.get_public_key(backend)
+        check(JWK, raw_key(storage, given, key.kid))
+    statuses = [storage.get_status(backend, USER, job_id).model_dump() for job_id in job_ids]
+    ended = [status["job_id"] for status in statuses if status["status"] == "DONE"]
+    return {
+        "kid": key and key.kid,
+        # What is signed: the configuration, each status, each result that there is.
+        "signed": {
+            "config": check(BackendConfigSchemaIn, config, key),
+            "statuses": [check(StatusMsgDict, raw(storage, "status", backend, job_id), key) for job_id in job_ids],
+            # Whose signatures are told below.
+            "results": [check(ResultDict, raw(storage, "results", backend, job_id)) for job_id in ended],
+        },
+        "statuses": statuses,
+        "results": [storage.get_result(backend, USER, job_id).model_dump() for job_id in job_ids],
+        "verdicts": [verdict(storage, backend, job_id) for job_id in job_ids],
+        "status": storage.get_backend_status(backend).model_dump(mode="json"),
+        "dict": storage.get_backend_dict(backend).model_dump(mode="json"),
+    }
+
+
 def read_all(storage, given):
     """What is to be read of each backend."""
-    read = {}
-    for backend, job_ids in given["jobs"].items():
-        signed = [check(BackendConfigSchemaIn, raw_config(storage, given, backend))]
-        for job_id in job_ids:
-            check(StatusMsgDict, raw(storage, "status", backend, job_id))
-            status = storage.get_status(backend, USER, job_id)
-            if status.status == "DONE":
-                signed.append(check(ResultDict, raw(storage, "results", backend, job_id)))
-        key = None
-        if signed[0]:
-            key = storage.get_public_key(backend)
-            assert JWK(**key.model_dump()) == key
-        read[backend] = {
-            "signed": signed,
-            "kid": key and key.kid,
-            "statuses": [storage.get_status(backend, USER, job_id).model_dump() for job_id in job_ids],
-            "results": [storage.get_result(backend, USER, job_id).model_dump() for job_id in job_ids],
-            "verdicts": [verdict(storage, backend, job_id) for job_id in job_ids],
-            "status": storage.get_backend_status(backend).model_dump(mode="json"),
-            "dict": storage.get_backend_dict(backend).model_dump(mode="json"),
-        }
+    read = {backend: read_backend(storage, given, backend, job_ids) for backend, job_ids in given["jobs"].items()}
     return {"backends": sorted(storage.get_backends()), "read": read}
 
 
