@@ -19,6 +19,9 @@
 //! | no | no | expired | its spooler died when nearly all was done | the lease is taken over; whoever does it finds the end and ends the lease |
 //! | no | no | without owner | a peer took a job that was put back | the record goes after one lease period |
 //!
+//! A peer deletes a job from the queue before it inserts it into running, where it may still lie when it is put back. So
+//! who puts a job back looks afterwards that it is somewhere.
+//!
 //! Whoever takes a lease over names the owner and the time that it saw, so of several one wins. Times are the server's.
 
 use std::collections::{HashMap, HashSet};
@@ -39,6 +42,9 @@ use crate::storage::{Claim, Lease, LeaseRecord, Place, Renewal, StorageError, St
 /// How often, and how far apart, a lease is looked at that its owner may be about to give up.
 const LOOKS: u32 = 5;
 const LOOK_INTERVAL: Duration = Duration::from_millis(40);
+
+/// How often a job is looked for that a peer has taken out of its queue: for a second, while the peer goes on.
+const DROPPED_LOOKS: u32 = 25;
 
 /// How long a job may be on its way before it stands aside in a view of the queue.
 const ON_ITS_WAY: Duration = Duration::from_millis(500);
@@ -377,7 +383,33 @@ impl Leases {
             return Ok(());
         }
         server.delete(&running, doc! { "_id": key }).await?;
+        if self.is_taken_and_dropped(backend, key).await? {
+            tracing::warn!(%key, "a peer has dropped the job on its way back; it is put back anew");
+            server.copy(&queue, key, &job).await?;
+        }
         self.leave_record(key).await
+    }
+
+    /// Whether a job that goes back to its queue, and has just left running, is nowhere any more.
+    ///
+    /// sqooler 0.9.0 takes a job by deleting it from the queue and inserting it into running (WIRE.md, section 10). If it
+    /// does so before the job has left running, its insert fails, and it dies. If it is only slow between the two, the
+    /// job turns up within the time that is waited here; else it is run twice, and its first result stays.
+    async fn is_taken_and_dropped(&self, backend: &BackendName, key: &Bson) -> Result<bool, StorageError> {
+        for look in 0..DROPPED_LOOKS {
+            if look > 0 {
+                tokio::time::sleep(LOOK_INTERVAL).await;
+            }
+            for place in [Place::Queued(backend), Place::Running] {
+                if self.server.exists(&Target::of(place), doc! { "_id": key }).await? {
+                    return Ok(false);
+                }
+            }
+            if self.has_ended(backend, key).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Ends a lease of ours and leaves its record for the next claim.
