@@ -136,7 +136,14 @@ impl<'a> Publisher<'a> {
             Ok(()) => Ok(None),
             // An earlier attempt got that far: what readers may have seen already stays.
             Err(Halt::Storage(error)) if error.kind() == StorageErrorKind::AlreadyExists => {
-                tracing::info!("the job has a result already; it is kept");
+                if self.is_result_whole().await? {
+                    tracing::info!("the job has a result already; it is kept");
+                } else {
+                    tracing::warn!("the job has half of a result, which a peer left in the writing; it is replaced");
+                    let id = self.document_id();
+                    let place = Place::Results(backend);
+                    self.step(|| async { self.provider.storage()?.update(place, &id, result).await }).await?;
+                }
                 Ok(None)
             }
             Err(Halt::Storage(error)) if !error.is_temporary() => {
@@ -150,6 +157,15 @@ impl<'a> Publisher<'a> {
                 };
                 Ok(Some(Status::failed(job_id, &why)))
             }
+            Err(halt) => Err(halt),
+        }
+    }
+
+    /// Whether the result that is there is one, as far as can be told.
+    async fn is_result_whole(&self) -> Result<bool, Halt> {
+        match self.step(|| self.provider.get_result(&self.lease.backend, &self.lease.job_id)).await {
+            Ok(found) => Ok(found.is_json()),
+            Err(Halt::Storage(error)) if !error.is_temporary() => Ok(true),
             Err(halt) => Err(halt),
         }
     }

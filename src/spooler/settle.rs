@@ -5,8 +5,8 @@ use tokio_util::sync::CancellationToken;
 use super::SpoolerOptions;
 use super::publish::{Published, Publisher};
 use super::retry::retry;
-use crate::job::{DocumentId, JobId, Status};
-use crate::storage::{Lease, Place, Provider, StorageError};
+use crate::job::{BackendName, DocumentId, JobId, Status};
+use crate::storage::{Lease, Place, Provider, StorageError, StorageErrorKind};
 
 /// Settles jobs whose leases have been taken over.
 pub(super) struct Settler<'a> {
@@ -23,7 +23,7 @@ impl Settler<'_> {
         let backend = lease.backend.clone();
         let record = lease.record.clone();
         let publisher = self.publisher(lease);
-        if self.exists(Place::Results(&backend), &job_id).await? {
+        if self.has_result(&backend, &job_id).await? {
             return Ok(ended(publisher.end_well().await?, "its result was there, and it is finished now"));
         }
         if let Some(status) = &record.verdict {
@@ -51,6 +51,17 @@ impl Settler<'_> {
 
     fn publisher(&self, lease: Lease) -> Publisher<'_> {
         Publisher::with_limits(self.provider, lease, self.options.lease(), self.give_up)
+    }
+
+    /// Whether there is a whole result. Half of one is what a peer leaves that was killed while it wrote in place.
+    async fn has_result(&self, backend: &BackendName, job_id: &JobId) -> Result<bool, StorageError> {
+        match retry(self.give_up, || self.provider.get_result(backend, job_id)).await {
+            Ok(result) => Ok(result.is_json()),
+            Err(error) if error.kind() == StorageErrorKind::NotFound => Ok(false),
+            Err(error) if error.is_temporary() => Err(error),
+            // What lies there is for a person to look at.
+            Err(_) => Ok(true),
+        }
     }
 
     async fn exists(&self, place: Place<'_>, job_id: &JobId) -> Result<bool, StorageError> {

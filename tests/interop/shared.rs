@@ -24,7 +24,8 @@ macro_rules! shared_queue_suite {
     };
 }
 
-shared_queue_suite!(local);
+// There documents are written in place.
+shared_queue_suite!(local, a_result_that_python_was_writing_when_it_died_is_written_anew);
 shared_queue_suite!(dropbox);
 // There a move has three steps.
 shared_queue_suite!(
@@ -195,6 +196,22 @@ async fn jobs_over_which_python_dies_are_brought_to_their_end_by_us(house: House
     assert_eq!(house.state(&stored), "DONE");
     end_by_us(&house, &lost);
     assert_eq!(done_once(&house, [&lost, &stored]).await, ["ours", "Python's"]);
+}
+
+async fn a_result_that_python_was_writing_when_it_died_is_written_anew(house: House) {
+    let (job_id, mut python) = held_job(&house, "tear", json!({})).await;
+    python.go_on();
+    python.wait_for_death();
+    let provider = house.provider().await;
+    let half = provider.get_result(&fermions(), &id(&job_id)).await.expect("it is there");
+    assert!(!half.is_json());
+    let found = doctor(&house, &["--repair"]);
+    assert!(found.contains(&job_id), "{found}");
+    assert_eq!(house.state(&job_id), "INITIALIZING", "half a result is none");
+    end_by_us(&house, &job_id);
+    assert_eq!(done_once(&house, [&job_id]).await, ["ours"]);
+    let found = doctor(&house, &[]);
+    assert!(found.contains("all is well"), "{found}");
 }
 
 async fn jobs_that_are_adopted_while_python_runs_them_have_one_end(house: House) {

@@ -2,10 +2,11 @@
 
 `before` names the step: `move`, when it has listed the queue; `delete_one` or `insert_one`, in the middle of the move on
 MongoDB; `store`, when it has run the job; `write`, when it has also looked whether there is a result already; `finish`,
-when it has stored the result.
+when it has stored the result. With `tear` it dies in the middle of writing the result into a local file.
 """
 
 import builtins
+import json
 import os
 
 from pymongo.collection import Collection
@@ -46,6 +47,14 @@ def hold_before_writing():
             hold_before(storage, "upload_string")
 
 
+def tear(content, file, **options):
+    """Writes half of a document, as a process does that is killed meanwhile."""
+    text = json.dumps(content, **options)
+    file.write(text[: len(text) // 2])
+    file.flush()
+    os._exit(1)
+
+
 match given["before"]:
     case "move":
         hold_before(storage, "move")
@@ -65,6 +74,9 @@ match given["before"]:
         hold_before_writing()
     case "finish":
         hold_before(storage, "move")
+    case "tear":
+        hold_before(storage, "upload_result")
+        local.json.dump = tear
 
 status = given.get("status", "DONE")
 message = StatusMsgDict(job_id=taken.job_id, status=status, detail="Got your json.", error_message="None")

@@ -199,6 +199,11 @@ impl Case {
                 let advice = "it goes to the failed jobs, as its status tells";
                 mend(kind, problem, advice, Repair::AdoptAsTold(status.clone()))
             }
+            (_, true) if self.result.problem().is_some() => {
+                let advice = "if nobody works on it: where its result was cut off it goes back to its queue, else it is \
+                              finished with it";
+                mend(kind, problem, advice, Repair::Adopt)
+            }
             (_, true) => mend(kind, problem, "it has a result, and is finished with it", Repair::Adopt),
             (_, false) => mend(kind, problem, "if nobody works on it, it goes back to its queue", Repair::Adopt),
         }
