@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use common::{TempStorage, backend, eventually, job_id};
-use qspool::job::{BackendConfig, Document, DocumentId, JobId};
+use qspool::job::{BackendConfig, Document, DocumentId, JobId, Status};
 use qspool::signing::{PrivateKey, sign};
-use qspool::storage::{Claim, Holder, Place, StorageError, StorageErrorKind};
+use qspool::storage::{Claim, Holder, Place, StorageErrorKind};
 
 const TEXT: &str = r#"{"experiment_0": {}}"#;
 const DEAD: &str = "0123456789abcdef01234567";
@@ -516,19 +516,15 @@ async fn an_adopted_job_keeps_its_record_and_its_place_in_the_queue() {
     assert_eq!(queue, [document_id(&left), document_id(&waiting)]);
 }
 
-/// Writes a file as peers do: in place, and not all at once.
-async fn write_slowly(
-    path: &Path,
-    text: &[u8],
-    action: impl Future<Output = Result<(), StorageError>>,
-) -> StorageErrorKind {
+/// Does something while a peer writes a file: in place, and not all at once.
+async fn meanwhile<T>(path: &Path, text: &[u8], action: impl Future<Output = T>) -> T {
     fs::create_dir_all(path.parent().expect("below the base")).expect("created");
     fs::write(path, &text[..text.len() / 2]).expect("written");
     let (done, ()) = tokio::join!(action, async {
         tokio::time::sleep(Duration::from_millis(200)).await;
         fs::write(path, text).expect("written");
     });
-    done.expect_err("it is somebody else's").kind()
+    done
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -542,21 +538,26 @@ async fn a_configuration_or_key_that_a_peer_still_writes_is_not_taken_for_nobody
 
     let path = temp.path().join("backends/configs/fermions.json");
     let name = backend();
-    let replaced = write_slowly(&path, stored.text(), provider.update_config(&name, &config, Some(&ours))).await;
-    assert_eq!(replaced, StorageErrorKind::Refused);
+    let replaced = meanwhile(&path, stored.text(), provider.update_config(&name, &config, Some(&ours))).await;
+    assert_eq!(replaced.expect_err("it is theirs").kind(), StorageErrorKind::Refused);
     assert_eq!(fs::read(&path).expect("it is there"), stored.text());
     provider.update_config(&backend(), &config, Some(&theirs)).await.expect("it is whole, and theirs");
 
     let path = temp.path().join("backends/public_keys/lab.json");
-    let public = theirs.public();
-    let replaced = write_slowly(&path, public.to_document().text(), provider.upload_public_key(&ours.public())).await;
-    assert_eq!(replaced, StorageErrorKind::Refused);
-    fs::write(&path, "{").expect("written");
-    let (same, ()) = tokio::join!(provider.upload_public_key(&public), async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        fs::write(&path, public.to_document().text()).expect("written");
-    });
-    same.expect("it is the same key");
+    let (public, stored) = (theirs.public(), theirs.public().to_document());
+    let replaced = meanwhile(&path, stored.text(), provider.upload_public_key(&ours.public())).await;
+    assert_eq!(replaced.expect_err("it is theirs").kind(), StorageErrorKind::Refused);
+    meanwhile(&path, stored.text(), provider.upload_public_key(&public)).await.expect("it is the same key");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_status_that_a_peer_still_writes_is_read_when_it_is_whole() {
+    let temp = TempStorage::local().await;
+    let (provider, name, job) = (temp.provider().await, backend(), job_id(1));
+    let status = Status::accepted(&job);
+    let path = temp.path().join(format!("status/fermions/{job}.json"));
+    let read = meanwhile(&path, Document::new(&status).text(), provider.get_status(&name, &job)).await;
+    assert_eq!(read.expect("it is whole"), status);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,8 +11,6 @@ use crate::job::{BackendName, JobId, Status};
 use crate::storage::{Provider, StorageErrorKind};
 
 const FIRST_LOOK: Duration = Duration::from_millis(2);
-/// How long a status that cannot be read is looked at again.
-const HALF_WRITTEN: Duration = Duration::from_secs(5);
 const SLOWEST_LOOK: Duration = Duration::from_millis(200);
 
 /// What every command takes that can wait for a job.
@@ -55,8 +53,6 @@ pub(super) async fn wait_for_end(
             Ok(status) if status.status.is_final() => return Ok(status),
             Ok(_) => {}
             Err(error) if error.kind() == StorageErrorKind::NotFound => {}
-            // Peers write in place, so a status may be met half-written.
-            Err(error) if error.kind() == StorageErrorKind::Refused && begin.elapsed() < HALF_WRITTEN => {}
             Err(error) => return Err(error.into()),
         }
         if limit.is_some_and(|limit| begin.elapsed() >= limit) {

@@ -287,7 +287,7 @@ impl Provider {
 
     /// The status of a job.
     pub async fn get_status(&self, backend: &BackendName, job_id: &JobId) -> Result<Status, StorageError> {
-        let document = self.storage()?.get(Place::Status(backend), &job_id.into()).await?;
+        let document = self.get_whole(Place::Status(backend), &job_id.into()).await?;
         self.read(&document, "status")
     }
 
