@@ -162,6 +162,16 @@ async fn a_wrong_login_names_the_key() {
 }
 
 #[tokio::test]
+async fn a_certificate_is_trusted_if_its_authority_is_named() {
+    let server = DropboxServer::start_encrypted();
+    open_at(&server).await.upload(Place::Deleted, &id(&job_id(1)), &document("{}")).await.expect("stored");
+    let stranger = DropboxServer::start_encrypted();
+    for ca_file in [None, stranger.ca_file().map(ToOwned::to_owned)] {
+        refused(DropboxOptions { ca_file, ..dropbox_options(&server) }, "storage.lab.ca_file").await;
+    }
+}
+
+#[tokio::test]
 async fn a_permission_that_the_app_lacks_is_named() {
     let server = DropboxServer::start();
     let storage = open_at(&server).await;

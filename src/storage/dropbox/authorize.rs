@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::client::{Client, Style};
 use super::clock::ServerClock;
 use super::error::CallError;
-use super::exchange::{NoAnswer, Patience, send};
+use super::exchange::{Patience, send};
 use super::hosts::{Hosts, http_client};
 use super::paths;
 use super::routes::Mode;
@@ -172,9 +172,12 @@ impl Authorization {
                         }
                     }
                 }
-                Err(NoAnswer { why, doubtful }) => {
-                    was_doubtful |= doubtful;
-                    why
+                Err(lost) => {
+                    if let Some(why) = lost.denial(&self.storage) {
+                        return Err(failed(StorageErrorKind::Denied, &why));
+                    }
+                    was_doubtful |= lost.doubtful;
+                    lost.why
                 }
             };
             if !patience.wait().await {

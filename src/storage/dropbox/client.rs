@@ -139,6 +139,9 @@ impl Client {
                 Attempt::Busy { why, .. } => why,
                 Attempt::Lost(lost) => {
                     doubtful |= lost.doubtful;
+                    if let Some(why) = lost.denial(&self.storage) {
+                        return failed(Cause::Denied(why), doubtful);
+                    }
                     lost.why
                 }
             };

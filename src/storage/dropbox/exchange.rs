@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::clock::{Moment, ServerClock};
+use crate::job::StorageName;
 
 /// How long one attempt may take, however long the whole call may.
 const LONGEST_ATTEMPT: Duration = Duration::from_secs(30);
@@ -23,6 +24,20 @@ pub(super) struct NoAnswer {
     pub(super) why: String,
     /// Whether the request may have been carried out.
     pub(super) doubtful: bool,
+}
+
+impl NoAnswer {
+    /// What to mend, where trying again cannot help: the certificate that came is of an authority that nobody trusts.
+    pub(super) fn denial(&self, storage: &StorageName) -> Option<String> {
+        // The words of rustls; its error type is hidden by those around it.
+        self.why.contains("invalid peer certificate").then(|| {
+            let why = &self.why;
+            format!(
+                "Dropbox shows a certificate that is not trusted ({why}); name the authority that signed it with \
+                 storage.{storage}.ca_file"
+            )
+        })
+    }
 }
 
 /// Sends a request, and gives the head of the answer once it is there.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::clock::ServerClock;
 use super::error::Cause;
-use super::exchange::{NoAnswer, Patience, retry_after, send, shown};
+use super::exchange::{Patience, retry_after, send, shown};
 use crate::job::StorageName;
 use crate::secret::Secret;
 use crate::storage::options::DropboxOptions;
@@ -144,7 +144,10 @@ impl Tokens {
                         _ => return Err(Cause::Bad(shown(status, &body))),
                     }
                 }
-                Err(NoAnswer { why, .. }) => why,
+                Err(lost) => match lost.denial(&self.storage) {
+                    Some(why) => return Err(Cause::Denied(why)),
+                    None => lost.why,
+                },
             };
             tracing::debug!(storage = %self.storage, failed, "no access token yet");
             if !patience.wait().await {
