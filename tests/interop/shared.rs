@@ -183,19 +183,21 @@ async fn a_job_that_python_runs_is_left_to_python(house: House) {
 }
 
 async fn jobs_over_which_python_dies_are_brought_to_their_end_by_us(house: House) {
-    // Of the one the result is lost with the process, of the other it is stored.
+    // Of the first the result is lost with the process, of the second it is stored, and the third is only not told.
     let (lost, mut first) = held_job(&house, "store", json!({ "dies": true })).await;
     let (stored, mut second) = hold_job(&house, "finish", json!({ "dies": true })).await;
-    for python in [&mut first, &mut second] {
+    let (untold, mut third) = hold_job(&house, "tell", json!({ "dies": true })).await;
+    for python in [&mut first, &mut second, &mut third] {
         python.go_on();
         python.wait_for_death();
     }
-    assert_eq!([&lost, &stored].map(|id| house.state(id)), ["INITIALIZING", "INITIALIZING"]);
+    let all = [&lost, &stored, &untold];
+    assert_eq!(all.map(|id| house.state(id)), ["INITIALIZING"; 3]);
     let found = doctor(&house, &["--repair"]);
-    assert!(found.contains(&lost) && found.contains(&stored), "{found}");
-    assert_eq!(house.state(&stored), "DONE");
+    assert!(all.iter().all(|id| found.contains(id.as_str())), "{found}");
+    assert_eq!(all.map(|id| house.state(id)), ["INITIALIZING", "DONE", "DONE"]);
     end_by_us(&house, &lost);
-    assert_eq!(done_once(&house, [&lost, &stored]).await, ["ours", "Python's"]);
+    assert_eq!(done_once(&house, all.map(String::as_str)).await, ["ours", "Python's", "Python's"]);
 }
 
 async fn a_result_that_python_was_writing_when_it_died_is_written_anew(house: House) {

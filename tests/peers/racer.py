@@ -2,7 +2,8 @@
 
 `before` names the step: `move`, when it has listed the queue; `delete_one` or `insert_one`, in the middle of the move on
 MongoDB; `store`, when it has run the job; `write`, when it has also looked whether there is a result already; `finish`,
-when it has stored the result. With `tear` it dies in the middle of writing the result into a local file.
+when it has stored the result; `tell`, when it has also moved the job, and only the status is missing. With `tear` it dies
+in the middle of writing the result into a local file.
 """
 
 import builtins
@@ -74,6 +75,8 @@ match given["before"]:
         hold_before_writing()
     case "finish":
         hold_before(storage, "move")
+    case "tell":
+        hold_before(storage, "update")
     case "tear":
         hold_before(storage, "upload_result")
         local.json.dump = tear
@@ -86,4 +89,5 @@ try:
 except Exception as error:  # pylint: disable=broad-except
     report({"outcome": "failed", "job_id": taken.job_id, "error": type(error).__name__})
 else:
-    report({"outcome": "ended", "job_id": taken.job_id, "status": storage.get_status(backend, USER, taken.job_id).status})
+    status = storage.get_status(backend, USER, taken.job_id).status
+    report({"outcome": "ended", "job_id": taken.job_id, "status": status})

@@ -27,7 +27,7 @@ def plain(value):
 
 
 def check(model, document, key=None):
-    """Refuses a document that is not exactly what the model writes, or that is signed and not by the key of its backend.
+    """Refuses a document that is not exactly what the model writes, or that another key has signed than the given one.
 
     Gives whether it is signed.
     """
