@@ -222,9 +222,34 @@ async fn what_is_missing_is_named() {
     check(&[], &[done()], FindingKind::DoneWithoutResult, "neither", false).await;
     check(&[RESULT], &[done()], FindingKind::DoneWithoutJob, "job itself is not", false).await;
     check(&[RESULT], &[], FindingKind::ResultWithoutJob, "nowhere", false).await;
-    check(&[RESULT], &[accepted()], FindingKind::ResultWithoutJob, "nowhere", false).await;
     check(&[], &[accepted()], FindingKind::StatusWithoutJob, "waits for ever", false).await;
     check(&[], &[failed()], FindingKind::StatusWithoutJob, "nowhere", false).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_reaches_its_user_though_the_job_is_lost() {
+    let temp = TempStorage::local().await;
+    lay(temp.path(), &[RESULT], &[accepted()]);
+    let provider = temp.provider().await;
+    let told = async |repair: bool| {
+        let (found, _) = look(&provider, repair).await;
+        let [finding] = &found[..] else { panic!("{found:?}") };
+        (finding.kind, finding.outcome)
+    };
+    assert_eq!(told(false).await, (FindingKind::ResultWithoutJob, Outcome::Repairable));
+    assert_eq!(told(true).await, (FindingKind::ResultWithoutJob, Outcome::Repaired));
+    assert_eq!(status(&temp).await, Status::done(&job()));
+    assert_eq!(told(true).await, (FindingKind::DoneWithoutJob, Outcome::ForPeople));
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_of_a_result_lets_its_job_be_run_again() {
+    let half = (RESULT, Text::Plain("{\"job_id\": "));
+    let temp = TempStorage::local().await;
+    lay(temp.path(), &[RUNNING], &[accepted(), half]);
+    let (found, _) = look(&temp.provider().await, true).await;
+    assert_eq!(found.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [FindingKind::RunningWithoutLease]);
+    assert!(places(&temp).contains(&QUEUED.to_owned()), "{:?}", places(&temp));
 }
 
 #[tokio::test(start_paused = true)]

@@ -285,11 +285,18 @@ async fn a_job_that_python_takes_after_it_has_ended_and_fails_with_is_told_by_th
 
 /// Not guaranteed: a job that nobody has any more.
 async fn a_job_that_python_dies_over_in_the_middle_of_a_move_is_told_by_the_doctor(house: House) {
-    let (job_id, mut python) = held_job(&house, "insert_one", json!({ "dies": true })).await;
     // Python has removed the job from the queue, and dies before it comes to running.
-    python.go_on();
-    python.wait_for_death();
-    let found = doctor(&house, &[]);
-    assert!(found.contains(&job_id), "{found}");
-    assert_eq!(house.state(&job_id), "INITIALIZING");
+    let (lost, mut first) = held_job(&house, "insert_one", json!({ "dies": true })).await;
+    // The same between running and the finished jobs, with the result stored.
+    let (untold, mut second) = hold_job(&house, "leave", json!({ "dies": true })).await;
+    for python in [&mut first, &mut second] {
+        python.go_on();
+        python.wait_for_death();
+    }
+    let all = [&lost, &untold];
+    assert_eq!(all.map(|id| house.state(id)), ["INITIALIZING", "INITIALIZING"]);
+    let found = doctor(&house, &["--repair"]);
+    assert!(all.iter().all(|id| found.contains(id.as_str())), "{found}");
+    assert_eq!(all.map(|id| house.state(id)), ["INITIALIZING", "DONE"], "its user gets the result");
+    assert_eq!(teller(&house.provider().await, &untold).await, "Python's");
 }

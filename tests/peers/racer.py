@@ -2,8 +2,8 @@
 
 `before` names the step: `move`, when it has listed the queue; `delete_one` or `insert_one`, in the middle of the move on
 MongoDB; `store`, when it has run the job; `write`, when it has also looked whether there is a result already; `finish`,
-when it has stored the result; `tell`, when it has also moved the job, and only the status is missing. With `tear` it dies
-in the middle of writing the result into a local file.
+when it has stored the result; `leave`, in the middle of the move out of running on MongoDB; `tell`, when only the status
+is missing. With `tear` it dies in the middle of writing the result into a local file.
 """
 
 import builtins
@@ -75,6 +75,8 @@ match given["before"]:
         hold_before_writing()
     case "finish":
         hold_before(storage, "move")
+    case "leave":
+        hold_before(Collection, "insert_one", lambda collection, document: collection.name == f"finished.{backend}")
     case "tell":
         hold_before(storage, "update")
     case "tear":

@@ -81,7 +81,9 @@ impl Case {
             let advice = "a job that waits or runs gets a new one when it ends; else remove it";
             found.push(unreadable(FindingKind::UnreadableStatus, problem, advice));
         }
-        if let Some(problem) = self.result.problem() {
+        // Where the job is run again because of it, that is told already.
+        let mends_result = found.iter().any(|found| found.kind == FindingKind::RunningWithoutLease);
+        if let Some(problem) = self.result.problem().filter(|_| !mends_result) {
             found.push(unreadable(FindingKind::UnreadableResult, problem, "submit the job again, and remove it"));
         }
         if let Some(problem) = self.job.problem() {
@@ -282,6 +284,17 @@ impl Case {
                 for_people(FindingKind::DoneWithoutResult, problem, SUBMIT_AGAIN)
             }
             (Some(JobState::Error), true) => result_of_failed(),
+            // On MongoDB a peer leaves this that dies between the two steps of its move out of running.
+            (Some(_), true) if self.result.problem().is_none() => {
+                let problem = "the job itself is nowhere; it has a result, but its status does not tell";
+                let repair = Repair::TellEnd(Status::done(&self.job_id));
+                mend(
+                    FindingKind::ResultWithoutJob,
+                    problem,
+                    "the status becomes DONE, so that its user gets it",
+                    repair,
+                )
+            }
             (_, true) => {
                 let problem = "the job itself is nowhere, and its status does not tell that it is DONE";
                 for_people(FindingKind::ResultWithoutJob, problem, "look at it or remove it")
