@@ -1,0 +1,9 @@
+//! A device behind its driver, on a thread of its own.
+
+mod availability;
+mod handle;
+mod host;
+mod shots;
+
+pub use availability::Availability;
+pub use handle::{Device, DeviceError, MakeDriver, StopRun};
