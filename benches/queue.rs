@@ -8,6 +8,8 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
 
+#[path = "../tests/common/python.rs"]
+mod environment;
 #[path = "../tests/peers/python.rs"]
 mod python;
 
@@ -176,7 +178,7 @@ async fn submit_many(place: &Arc<Place>, provider: &Provider) -> Vec<JobId> {
 fn reference(label: &str, pause_s: &str, jobs: usize) {
     let place = Place::new();
     let given = json!({
-        "base_path": place.directory.path(), "backend": "fermions", "publish": true, "jobs": jobs, "until_empty": false,
+        "storage": { "type": "local", "base_path": place.directory.path() }, "backend": "fermions", "publish": true, "jobs": jobs, "until_empty": false,
     });
     for number in 0..jobs {
         write(&place.path(&format!("jobs/queued/fermions/{number:024x}.json")), JOB);

@@ -1,5 +1,7 @@
 //! The Python stack, sqooler 0.9.0, on the same local storage: as user, as second spooler, and as the one before us.
 
+#[path = "common/python.rs"]
+mod environment;
 #[path = "peers/python.rs"]
 mod python;
 
@@ -94,7 +96,7 @@ impl House {
 
     /// The arguments of a script that works on the storage.
     fn script(&self, backend: &str, mut further: Value) -> Value {
-        further["base_path"] = self.base().to_str().into();
+        further["storage"] = json!({ "type": "local", "base_path": self.base() });
         further["backend"] = backend.into();
         further
     }

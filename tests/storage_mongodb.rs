@@ -6,6 +6,7 @@ mod common;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use common::certificates::{Authority, ServerCertificate};
 use common::mongodb::{Lent, PASSWORD, READER, Server, USER, lend, options, run_script};
 use common::{backend, eventually, job_id, plan};
 use jiff::Timestamp;
@@ -266,22 +267,10 @@ async fn a_certificate_is_trusted_if_its_authority_is_named() {
         std::fs::write(&path, text).expect("written");
         path
     };
-    let authority = |name: &str| {
-        let key = rcgen::KeyPair::generate().expect("a key");
-        let mut parameters = rcgen::CertificateParams::new(Vec::new()).expect("no names");
-        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
-        let certificate = parameters.self_signed(&key).expect("signed");
-        (certificate.pem(), rcgen::Issuer::new(parameters, key))
-    };
-    let (ca_pem, ca) = authority("the laboratory");
-    let (stranger_pem, _) = authority("a stranger");
-    let key = rcgen::KeyPair::generate().expect("a key");
-    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let certificate =
-        rcgen::CertificateParams::new(names).expect("names").signed_by(&key, &ca).expect("signed by the authority");
-    let (cert, key) = (write("cert.pem", &certificate.pem()), write("key.pem", &key.serialize_pem()));
-    let (ca, stranger) = (write("ca.pem", &ca_pem), write("stranger.pem", &stranger_pem));
+    let authority = Authority::new("the laboratory");
+    let ServerCertificate { certificate, key } = authority.sign_server();
+    let (cert, key) = (write("cert.pem", &certificate), write("key.pem", &key));
+    let (ca, stranger) = (write("ca.pem", authority.pem()), write("stranger.pem", Authority::new("a stranger").pem()));
     let flags = ["--tls-cert-file", cert.to_str().expect("UTF-8"), "--tls-key-file", key.to_str().expect("UTF-8")];
     let server = Server::start(&flags);
     let options = impatient(&format!("{}&tls=true", server.url()), None);

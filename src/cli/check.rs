@@ -1,5 +1,7 @@
 //! `qspool check`: is everything as it should be, and what would run?
 
+use std::sync::Arc;
+
 use clap::Args;
 
 use super::args::ConfigArguments;
@@ -10,6 +12,8 @@ use super::signing::{SigningKey, signing_key};
 use super::storage::Look;
 use crate::backend::Backend;
 use crate::config::{self, Config};
+use crate::signing::PrivateKey;
+use crate::storage::{Provider, StorageErrorKind};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArguments {
@@ -32,8 +36,9 @@ pub(super) async fn run(arguments: CheckArguments) -> Result<(), Failure> {
     output::print(styled(NAME, "configuration"))?;
     output::print(format!("  {}", config.origin))?;
     let key = check_key(&config)?;
-    let bad_backends = check_backends(&config, matches!(key, Key::Good))?;
-    let bad_storages = check_storages(&config, arguments.offline).await?;
+    let bad_backends = check_backends(&config, matches!(key, Key::Good(_)))?;
+    let Storages { bad: bad_storages, open } = check_storages(&config, arguments.offline).await?;
+    let foreign = check_owners(&config, &key, &open).await?;
     if config.default_storage().is_none() {
         output::note(format!("{} no storage is active, so nothing would be served", styled(CAUTION, "note:")));
     }
@@ -41,6 +46,10 @@ pub(super) async fn run(arguments: CheckArguments) -> Result<(), Failure> {
         (0, _) if matches!(key, Key::Bad) => {
             Err(Failure::new(Exit::Configuration, "the key that signs cannot be used"))
         }
+        (0, 0) if foreign > 0 => Err(Failure::new(
+            Exit::Configuration,
+            format!("{foreign} of the backends cannot be served at a storage, since others own their names there"),
+        )),
         (0, 0) => Ok(()),
         (0, count) => Err(Failure::new(Exit::Unavailable, format!("{count} of the storages cannot be used"))),
         (count, _) => Err(Failure::new(Exit::Configuration, format!("{count} of the backends cannot be served"))),
@@ -50,20 +59,23 @@ pub(super) async fn run(arguments: CheckArguments) -> Result<(), Failure> {
 /// What is with the key that signs.
 enum Key {
     NotGiven,
-    Good,
+    Good(Arc<PrivateKey>),
     Bad,
 }
 
 /// Prints which key signs, if any is given.
 fn check_key(config: &Config) -> Result<Key, Failure> {
-    let verdict = match signing_key(config) {
+    let (key, verdict) = match signing_key(config) {
         Ok(None) => return Ok(Key::NotGiven),
-        Ok(Some(SigningKey { key, origin })) => Ok(format!("{} {}, from {origin}", styled(GOOD, "good:"), key.kid())),
-        Err(failure) => Err(format!("{} {}", styled(BAD, "bad:"), failure.reason())),
+        Ok(Some(SigningKey { key, origin })) => {
+            let verdict = format!("{} {}, from {origin}", styled(GOOD, "good:"), key.kid());
+            (Key::Good(key), verdict)
+        }
+        Err(failure) => (Key::Bad, format!("{} {}", styled(BAD, "bad:"), failure.reason())),
     };
     output::print(styled(NAME, "key that signs"))?;
-    output::print(format!("  {}", verdict.as_ref().unwrap_or_else(|bad| bad)))?;
-    Ok(if verdict.is_ok() { Key::Good } else { Key::Bad })
+    output::print(format!("  {verdict}"))?;
+    Ok(key)
 }
 
 /// Prints a line per backend, and counts the bad ones.
@@ -97,10 +109,18 @@ fn check_backends(config: &Config, has_key: bool) -> Result<usize, Failure> {
     Ok(bad)
 }
 
-/// Prints a line per storage, and counts those that are active and cannot be used.
-async fn check_storages(config: &Config, offline: bool) -> Result<usize, Failure> {
+/// What became of the storages.
+struct Storages {
+    /// How many are active and cannot be used.
+    bad: usize,
+    /// Those that answered.
+    open: Vec<Provider>,
+}
+
+/// Prints a line per storage.
+async fn check_storages(config: &Config, offline: bool) -> Result<Storages, Failure> {
     output::print(styled(NAME, "storages"))?;
-    let (mut rows, mut bad) = (Vec::new(), 0);
+    let (mut rows, mut bad, mut open) = (Vec::new(), 0, Vec::new());
     for (name, options) in &config.storages {
         let place = &options.medium;
         let verdict = if !options.active {
@@ -108,7 +128,9 @@ async fn check_storages(config: &Config, offline: bool) -> Result<usize, Failure
         } else if offline {
             format!("{} {place}; not looked at", styled(CAUTION, "offline:"))
         } else {
-            match Look::at(config, name).await.failure() {
+            let mut look = Look::at(config, name).await;
+            open.extend(look.provider.take());
+            match look.failure() {
                 None => format!("{} {place}; documents can be written, read and deleted", styled(GOOD, "good:")),
                 Some(failure) => {
                     bad += 1;
@@ -119,5 +141,28 @@ async fn check_storages(config: &Config, offline: bool) -> Result<usize, Failure
         rows.push(vec![format!("  {name}"), verdict]);
     }
     output::print(table(&rows))?;
-    Ok(bad)
+    Ok(Storages { bad, open })
+}
+
+/// Counts the backends whose names belong to the keys of others at a storage, and says so of each.
+async fn check_owners(config: &Config, key: &Key, storages: &[Provider]) -> Result<usize, Failure> {
+    let mut foreign = 0;
+    for (name, options) in plan::backends(config, &plan::schemas(config)?) {
+        let key = match key {
+            Key::Good(key) if options.sign => Some(&**key),
+            _ => None,
+        };
+        let is_served_at =
+            |storage: &&Provider| options.storage.as_ref().is_none_or(|names| names.contains(storage.name()));
+        for storage in storages.iter().filter(is_served_at) {
+            // What else may be wrong with it was said of the storage.
+            if let Err(error) = storage.check_owner(&name, key).await
+                && error.kind() == StorageErrorKind::Refused
+            {
+                foreign += 1;
+                output::print(format!("{} {error}", styled(BAD, "bad:")))?;
+            }
+        }
+    }
+    Ok(foreign)
 }

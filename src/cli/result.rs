@@ -9,7 +9,7 @@ use super::failure::{Exit, Failure};
 use super::outcome::{self, ShownResult};
 use super::output;
 use super::wait::{WaitArguments, watch_to_end};
-use crate::job::{BackendName, Document, JobId, JobState};
+use crate::job::{BackendName, Document, JobId, JobState, Status};
 use crate::storage::Provider;
 
 #[derive(Debug, Args)]
@@ -27,15 +27,20 @@ pub(super) async fn run(arguments: ResultArguments) -> Result<(), Failure> {
     if arguments.waiting.wait && !status.status.is_final() {
         status = watch_to_end(&client.provider, &backend, &arguments.id, &arguments.waiting).await?;
     }
+    require_done(&status, &arguments.id)?;
+    print_result(&client.provider, &backend, &arguments.id, arguments.storage.json).await
+}
+
+/// Fails where a job has no result, or none yet.
+pub(super) fn require_done(status: &Status, id: &JobId) -> Result<(), Failure> {
     match status.status {
-        JobState::Done => print_result(&client.provider, &backend, &arguments.id, arguments.storage.json).await,
+        JobState::Done => Ok(()),
         JobState::Error => {
-            Err(Failure::new(Exit::Failed, format!("the job {} has no result", arguments.id))
-                .because(status.error_message))
+            Err(Failure::new(Exit::Failed, format!("the job {id} has no result")).because(&status.error_message))
         }
         JobState::Initializing | JobState::Queued => {
-            Err(Failure::new(Exit::TryAgain, format!("the job {} has not ended yet", arguments.id))
-                .hint("--wait waits for it"))
+            Err(Failure::new(Exit::TryAgain, format!("the job {id} has not ended yet"))
+                .hint("`qspool result --wait` waits for it"))
         }
     }
 }

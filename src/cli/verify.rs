@@ -9,6 +9,7 @@ use super::args::AllStoragesArguments;
 use super::client::Client;
 use super::failure::{Exit, Failure};
 use super::output::{self, GOOD, styled};
+use super::result::require_done;
 use crate::job::JobId;
 use crate::signing::{PublicKey, Verdict};
 
@@ -27,7 +28,8 @@ pub(super) struct VerifyArguments {
 pub(super) async fn run(arguments: VerifyArguments) -> Result<(), Failure> {
     let VerifyArguments { id, public_key, storage } = arguments;
     let trusted = public_key.as_deref().map(read).transpose()?;
-    let (client, backend, _) = Client::of_job(&storage, &id).await?;
+    let (client, backend, status) = Client::of_job(&storage, &id).await?;
+    require_done(&status, &id)?;
     let verdict = client.provider.verify_result(&backend, &id, trusted.as_ref()).await?;
     if storage.json {
         let (verdict, kid) = (verdict.to_string(), verdict.kid());

@@ -16,36 +16,41 @@ impl Provider {
         self.storage()?.upload(Place::Configs, &backend.into(), &document).await
     }
 
-    /// Replaces the configuration of a backend; with a key, signed by it. One that is signed stays as it is unless this
-    /// key has signed it: then the update is refused, and the error names the key.
+    /// Replaces the configuration of a backend; with a key, signed by it. What [`check_owner`](Self::check_owner) refuses
+    /// stays as it is.
     pub async fn update_config(
         &self,
         backend: &BackendName,
         config: &BackendConfig,
         key: Option<&PrivateKey>,
     ) -> Result<(), StorageError> {
-        let (storage, id) = (self.storage()?, backend.into());
-        let before = storage.get(Place::Configs, &id).await?;
-        if let Some(signed) = before.signed()
-            && !key.is_some_and(|key| is_signed_by(&signed, &key.public()))
-        {
-            let kid = signed.kid();
-            let why = match key {
-                None => "and cannot be replaced without it; serve the backend with sign = true and that key".to_owned(),
-                Some(key) if key.kid() == kid => {
-                    "but not by the one that is here under this kid, or it was altered since".to_owned()
-                }
-                Some(key) => format!("and cannot be replaced with the key {:?}, which is the one here", key.kid()),
-            };
-            let what = format!(
-                "the configuration of {backend} at the storage {} is signed by the key {kid:?}, {why}; else give this \
-                 backend another name, or remove that configuration",
-                self.name()
-            );
-            return Err(StorageError::new(StorageErrorKind::Refused, what));
-        }
+        self.check_owner(backend, key).await?;
         let document = self.signed(&Document::new(config), key)?;
-        storage.update(Place::Configs, &id, &document).await
+        self.storage()?.update(Place::Configs, &backend.into(), &document).await
+    }
+
+    /// Says whether the configuration of a backend may be replaced: one that is signed only with the key that has signed
+    /// it. Otherwise the error names that key. `NotFound` where there is no configuration.
+    pub async fn check_owner(&self, backend: &BackendName, key: Option<&PrivateKey>) -> Result<(), StorageError> {
+        let before = self.storage()?.get(Place::Configs, &backend.into()).await?;
+        let Some(signed) = before.signed() else { return Ok(()) };
+        if key.is_some_and(|key| is_signed_by(&signed, &key.public())) {
+            return Ok(());
+        }
+        let kid = signed.kid();
+        let why = match key {
+            None => "and cannot be replaced without it; serve the backend with sign = true and that key".to_owned(),
+            Some(key) if key.kid() == kid => {
+                "but not by the one that is here under this kid, or it was altered since".to_owned()
+            }
+            Some(key) => format!("and cannot be replaced with the key {:?}, which is the one here", key.kid()),
+        };
+        let what = format!(
+            "the configuration of {backend} at the storage {} is signed by the key {kid:?}, {why}; else give this backend \
+             another name, or remove that configuration",
+            self.name()
+        );
+        Err(StorageError::new(StorageErrorKind::Refused, what))
     }
 
     /// Publishes a public key under its kid. Another key of that kid stays, and the call is refused.

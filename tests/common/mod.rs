@@ -1,6 +1,8 @@
 //! What several tests need.
 #![allow(dead_code, reason = "each test takes its part, and an expectation would fail where one takes all")]
 
+#[cfg(any(feature = "storage-dropbox", feature = "storage-mongodb"))]
+pub(crate) mod certificates;
 pub(crate) mod daemon;
 #[cfg(feature = "storage-dropbox")]
 pub(crate) mod dropbox;
@@ -63,6 +65,20 @@ impl TempStorage {
         Self { _place: Box::new(server), options, lease, expiry, keeps_bytes: true }
     }
 
+    /// The same, encrypted and with the secret of the app, as the SDK that peers use wants it.
+    #[cfg(feature = "storage-dropbox")]
+    #[expect(clippy::unused_async, reason = "other media have a server to start")]
+    pub(crate) async fn dropbox_of_peers() -> Self {
+        let server = dropbox::DropboxServer::start_encrypted();
+        let mut options = dropbox_options(&server);
+        options.app_secret = Some(server.app_secret().to_owned().into());
+        options.refresh_token = Some(server.refresh_token_with_secret().into());
+        let lease = Duration::from_secs(2);
+        let expiry = lease + Duration::from_secs(2);
+        let options = MediumOptions::Dropbox(options);
+        Self { _place: Box::new(server), options, lease, expiry, keeps_bytes: true }
+    }
+
     /// The databases of a server, which this value has for itself.
     #[cfg(feature = "storage-mongodb")]
     pub(crate) async fn mongodb() -> Self {
@@ -122,7 +138,7 @@ pub(crate) fn dropbox_options(server: &dropbox::DropboxServer) -> qspool::storag
         refresh_token: Some(server.refresh_token().to_owned().into()),
         refresh_token_file: None,
         endpoint: Some(server.url().to_owned()),
-        ca_file: None,
+        ca_file: server.ca_file().map(Path::to_owned),
         timeout_s: 20,
     }
 }

@@ -9,7 +9,7 @@ def document(schema):
 
 
 given = arguments()
-storage = open_storage(given["base_path"])
+storage = open_storage(given["storage"])
 backend = given["backend"]
 job_ids = [submit(storage, backend, job) for job in given["jobs"]]
 for job_id in job_ids:

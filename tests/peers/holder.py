@@ -5,7 +5,7 @@ from sqooler.schemes import ResultDict, StatusMsgDict
 from peer import USER, arguments, open_storage, report, submit, wait_for_test
 
 given = arguments()
-storage = open_storage(given["base_path"])
+storage = open_storage(given["storage"])
 backend = given["backend"]
 job_id = submit(storage, backend, given["job"])
 taken = storage.get_next_job_in_queue(backend)

@@ -8,8 +8,12 @@ import warnings
 with warnings.catch_warnings():
     # Loading sqooler 0.9.0 makes pydantic complain; what comes after that is about the documents.
     warnings.simplefilter("ignore")
-    from sqooler.schemes import LocalLoginInformation
+    from pymongo.mongo_client import MongoClient
+    from sqooler.schemes import DropboxLoginInformation, LocalLoginInformation
+    from sqooler.storage_providers.base import StorageCore
+    from sqooler.storage_providers.dropbox import DropboxProvider
     from sqooler.storage_providers.local import LocalProvider
+    from sqooler.storage_providers.mongodb import MongodbProvider
 
 warnings.simplefilter("error")
 
@@ -32,9 +36,23 @@ def wait_for_test():
     sys.stdin.readline()
 
 
-def open_storage(base_path):
-    """The storage of the test."""
-    return LocalProvider(LocalLoginInformation(base_path=base_path))
+def open_storage(login):
+    """The storage of the test, as the reference opens it."""
+    match login:
+        case {"type": "local", "base_path": base_path}:
+            return LocalProvider(LocalLoginInformation(base_path=base_path))
+        case {"type": "mongodb", "url": url, **user}:
+            # The reference's own constructor knows names in the DNS only; everything else is as it makes it.
+            storage = MongodbProvider.__new__(MongodbProvider)
+            StorageCore.__init__(storage, name="default")
+            storage.client = MongoClient(url, **user)
+            storage.client.admin.command("ping")
+            return storage
+        case {"type": "dropbox", **account}:
+            # Variables of its SDK lead it to the server of the tests.
+            return DropboxProvider(DropboxLoginInformation(**account))
+        case _:
+            raise ValueError(f"no storage of type {login['type']}")
 
 
 def submit(storage, backend, job):
@@ -42,6 +60,11 @@ def submit(storage, backend, job):
     job_id = storage.upload_job(job, backend, USER)
     storage.upload_status(backend, USER, job_id)
     return job_id
+
+
+def queued(storage, backend):
+    """The names of the jobs that wait."""
+    return storage.get_file_queue(storage.get_attribute_path("queue", display_name=backend))
 
 
 def wait_for_end(storage, backend, job_id):

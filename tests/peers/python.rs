@@ -1,13 +1,12 @@
 //! The Python stack at a pinned version, in an environment of its own below the build folder.
 
-#[path = "../common/python.rs"]
-mod environment;
-
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
+
+use super::environment;
 
 /// A running script of this folder. It is ended with this value.
 pub(crate) struct Script {
@@ -44,6 +43,12 @@ impl Script {
     pub(crate) fn go_on(&mut self) {
         let input = self.input.as_mut().expect("it is piped");
         writeln!(input).expect("the script listens");
+    }
+
+    /// Waits until a script has died.
+    #[allow(dead_code, reason = "each test takes its part")]
+    pub(crate) fn wait_for_death(&mut self) {
+        assert!(!self.child.wait().expect("it was started").success(), "the script dies");
     }
 
     /// The last report of a script, which then ends well.

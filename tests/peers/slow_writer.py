@@ -9,10 +9,10 @@ from peer import USER, arguments, open_storage, report, wait_for_end
 PAUSE_S = 0.3
 
 given = arguments()
-storage = open_storage(given["base_path"])
+storage = open_storage(given["storage"])
 backend = given["backend"]
 text = json.dumps(given["job"])
-queue = os.path.join(given["base_path"], "jobs/queued", backend)
+queue = os.path.join(given["storage"]["base_path"], "jobs/queued", backend)
 os.makedirs(queue, exist_ok=True)
 
 ends = []

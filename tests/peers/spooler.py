@@ -1,6 +1,6 @@
 """The Python stack's own loop, with a simulator that always finds an atom on the second wire and none on the first."""
 
-import os
+import sys
 import time
 import traceback
 from typing import Literal
@@ -57,58 +57,68 @@ def answer(name, experiment):
     )
 
 
-def new_spooler():
-    """The spooler of a backend."""
+def new_spooler(sign):
+    """The spooler of a backend, which signs with the key of the environment if it is to."""
     spooler = Spooler(
         ins_schema_dict={"turn": Turn, "fhop": Hop, "load": OneWire, "measure": OneWire},
         device_config=Experiment,
         n_wires=8,
         version="0.1",
         description="A simulator.",
+        sign=sign,
     )
     spooler.gen_circuit = answer
     return spooler
 
 
-class Storage(peer.LocalProvider):
-    """The storage, which notes what the loop has taken from the queue."""
-
+def note_taken(storage):
+    """Notes the ids of the jobs that the loop takes from the queue."""
     taken = []
+    take = storage.get_next_job_in_queue
 
-    def get_next_job_in_queue(self, display_name, private_jwk=None):
-        job = super().get_next_job_in_queue(display_name, private_jwk)
+    def noting(display_name, private_jwk=None):
+        job = take(display_name, private_jwk)
         if job.job_id != "None":
-            self.taken.append(job.job_id)
+            taken.append(job.job_id)
         return job
+
+    storage.get_next_job_in_queue = noting
+    return taken
 
 
 def has_lost_a_race(error):
     """Whether another spooler took the job that the loop was about to move. It ends the loop of sqooler 0.9.0."""
     frames = traceback.extract_tb(error.__traceback__)
-    return any(frame.name == "get_next_job_in_queue" for frame in frames)
+    return any(frame.name == "move" for frame in frames)
 
 
 given = peer.arguments()
 backend = given["backend"]
-storage = Storage(peer.LocalLoginInformation(base_path=given["base_path"]))
-backends = {backend: new_spooler()}
+storage = peer.open_storage(given["storage"])
+taken = note_taken(storage)
+backends = {backend: new_spooler(given.get("sign", False))}
+if given.get("expect_refusal", False):
+    try:
+        update_backends(storage, backends)
+    except ValueError as error:
+        peer.report(str(error))
+        sys.exit()
 if given["publish"]:
     update_backends(storage, backends)
-queue = os.path.join(given["base_path"], "jobs/queued", backend)
 peer.report("ready")
 peer.wait_for_test()
 
 begin = time.monotonic()
 deadline = begin + peer.PATIENCE_S
-lost_races = 0
-while len(storage.taken) < given["jobs"] and time.monotonic() < deadline:
-    if given["until_empty"] and not os.listdir(queue):
+lost_races = []
+while len(taken) < given["jobs"] and time.monotonic() < deadline:
+    if given["until_empty"] and not peer.queued(storage, backend):
         break
     try:
         main(storage, backends, num_iter=1)
-    except OSError as error:
+    except Exception as error:  # pylint: disable=broad-except
         # The job had left the queue, or had come to running already.
         if not has_lost_a_race(error):
             raise
-        lost_races += 1
-peer.report({"taken": storage.taken, "lost_races": lost_races, "seconds": time.monotonic() - begin})
+        lost_races.append(type(error).__name__)
+peer.report({"taken": taken, "lost_races": lost_races, "seconds": time.monotonic() - begin})

@@ -11,6 +11,7 @@ use crate::cli::failure::Failure;
 use crate::cli::output::{self, BAD, CAUTION, GOOD, styled, table};
 use crate::config::Config;
 use crate::job::StorageName;
+use crate::storage::Provider;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct CheckArguments {
@@ -29,6 +30,8 @@ pub(in crate::cli) struct Look {
     pub(in crate::cli) reached: Result<Duration, Failure>,
     /// How long it took to write, read and delete a document, or why that failed. Not tried where it did not answer.
     pub(in crate::cli) written: Option<Result<Duration, Failure>>,
+    /// The storage, where it answered.
+    pub(in crate::cli) provider: Option<Provider>,
 }
 
 impl Look {
@@ -37,14 +40,14 @@ impl Look {
         let begin = Instant::now();
         let provider = match open_provider(config, name).await {
             Ok(provider) => provider,
-            Err(failure) => return Self { reached: Err(failure), written: None },
+            Err(failure) => return Self { reached: Err(failure), written: None, provider: None },
         };
         let reached = begin.elapsed();
         let written = match provider.probe().await {
             Ok(()) => Ok(begin.elapsed().saturating_sub(reached)),
             Err(error) => Err(Failure::from(error)),
         };
-        Self { reached: Ok(reached), written: Some(written) }
+        Self { reached: Ok(reached), written: Some(written), provider: Some(provider) }
     }
 
     /// Nothing, or the first that went wrong.

@@ -14,10 +14,12 @@ mod oauth;
 mod routes;
 mod server;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tempfile::NamedTempFile;
 use tokio::sync::oneshot;
 
 pub(crate) use faults::{Call, Fault, LimitForm, When};
@@ -26,9 +28,10 @@ pub(crate) use files::content_hash;
 #[allow(unused_imports, reason = "each test takes its part")]
 pub(crate) use oauth::SCOPES;
 
+use super::certificates::Authority;
 use files::{Mode, Upload};
 use oauth::Logins;
-use server::{Shared, serve};
+use server::{Shared, acceptor, serve};
 
 /// A running server. It ends with this value; calls that still hang are reset.
 ///
@@ -40,6 +43,8 @@ pub(crate) struct DropboxServer {
     app_key: String,
     app_secret: String,
     refresh_token: String,
+    /// The authority to trust, where the server is encrypted.
+    ca_file: Option<NamedTempFile>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -47,9 +52,28 @@ pub(crate) struct DropboxServer {
 impl DropboxServer {
     /// Starts a server with an empty account and one app, which has all scopes and a refresh token.
     pub(crate) fn start() -> Self {
+        Self::with_encryption(None)
+    }
+
+    /// The same, encrypted: the certificate is for `localhost`, by the authority of [`ca_file`](Self::ca_file).
+    pub(crate) fn start_encrypted() -> Self {
+        Self::with_encryption(Some(&Authority::new("Dropbox of the tests")))
+    }
+
+    fn with_encryption(authority: Option<&Authority>) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         listener.set_nonblocking(true).expect("set");
-        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let address = listener.local_addr().expect("bound");
+        let url = match authority {
+            Some(_) => format!("https://localhost:{}", address.port()),
+            None => format!("http://{address}"),
+        };
+        let tls = authority.map(|authority| acceptor(&authority.sign_server()));
+        let ca_file = authority.map(|authority| {
+            let file = NamedTempFile::new().expect("a file");
+            std::fs::write(file.path(), authority.pem()).expect("written");
+            file
+        });
         let mut logins = Logins::new();
         let (app_key, app_secret) = logins.new_app();
         let refresh_token = logins.new_refresh(&app_key, true);
@@ -60,17 +84,22 @@ impl DropboxServer {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
                 tokio::select! {
-                    ended = serve(listener, served) => ended.expect("it serves"),
+                    ended = serve(listener, tls, served) => ended.expect("it serves"),
                     _ = stopped => {}
                 }
             });
         });
-        Self { shared, url, app_key, app_secret, refresh_token, stop: Some(stop), thread: Some(thread) }
+        Self { shared, url, app_key, app_secret, refresh_token, ca_file, stop: Some(stop), thread: Some(thread) }
     }
 
     /// The base URL, without a slash at its end.
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The authority to trust, where the server is encrypted.
+    pub(crate) fn ca_file(&self) -> Option<&Path> {
+        self.ca_file.as_ref().map(NamedTempFile::path)
     }
 
     pub(crate) fn app_key(&self) -> &str {

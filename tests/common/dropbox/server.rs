@@ -15,11 +15,16 @@ use axum::extract::{ConnectInfo, Request, State as AxumState};
 use axum::http::{HeaderMap, Method, request::Parts};
 use axum::response::Response;
 use axum::serve::{IncomingStream, Listener};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
+use super::super::certificates::ServerCertificate;
 use super::answers::Answer;
 use super::faults::{Call, Fault, Faults, When};
 use super::files::Files;
@@ -92,19 +97,49 @@ impl Shared {
 }
 
 /// Serves until the runtime ends.
-pub(super) async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>) -> io::Result<()> {
-    let listener = CuttableListener(TcpListener::from_std(listener)?);
+pub(super) async fn serve(
+    listener: std::net::TcpListener,
+    tls: Option<TlsAcceptor>,
+    shared: Arc<Shared>,
+) -> io::Result<()> {
+    let listener = CuttableListener { listener: TcpListener::from_std(listener)?, tls };
     let router = axum::Router::new().fallback(handle).with_state(shared);
     axum::serve(listener, router.into_make_service_with_connect_info::<Scissors>()).await
 }
 
-struct CuttableListener(TcpListener);
+/// What speaks TLS with this certificate.
+pub(super) fn acceptor(certificate: &ServerCertificate) -> TlsAcceptor {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).expect("a key");
+    let chain = CertificateDer::pem_slice_iter(certificate.certificate.as_bytes());
+    let chain = chain.collect::<Result<_, _>>().expect("a certificate");
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring has them")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("they belong together");
+    TlsAcceptor::from(Arc::new(config))
+}
+
+struct CuttableListener {
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+}
 
 /// A connection that can be reset.
 struct Cuttable {
-    stream: TcpStream,
+    stream: Stream,
     scissors: Scissors,
 }
+
+enum Stream {
+    Plain(TcpStream),
+    Encrypted(Box<TlsStream<TcpStream>>),
+}
+
+/// How long a client may take to agree on encryption; meanwhile the others wait.
+const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// Resets its connection at the next use.
 #[derive(Debug, Clone, Default)]
@@ -115,12 +150,22 @@ impl Listener for CuttableListener {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Cuttable, SocketAddr) {
-        let (stream, address) = Listener::accept(&mut self.0).await;
-        (Cuttable { stream, scissors: Scissors::default() }, address)
+        loop {
+            let (stream, address) = Listener::accept(&mut self.listener).await;
+            let stream = match &self.tls {
+                None => Stream::Plain(stream),
+                Some(tls) => match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => Stream::Encrypted(Box::new(stream)),
+                    // A client that does not trust us, or speaks no TLS.
+                    Ok(Err(_)) | Err(_) => continue,
+                },
+            };
+            return (Cuttable { stream, scissors: Scissors::default() }, address);
+        }
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.listener.local_addr()
     }
 }
 
@@ -134,7 +179,10 @@ impl Cuttable {
     fn check(&self) -> io::Result<()> {
         if self.scissors.0.load(Ordering::Relaxed) {
             // Closed in this way, the peer sees a reset and not an end.
-            self.stream.set_zero_linger()?;
+            match &self.stream {
+                Stream::Plain(stream) => stream.set_zero_linger()?,
+                Stream::Encrypted(stream) => stream.get_ref().0.set_zero_linger()?,
+            }
             return Err(io::ErrorKind::ConnectionReset.into());
         }
         Ok(())
@@ -148,24 +196,36 @@ impl AsyncRead for Cuttable {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.check()?;
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Stream::Encrypted(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
     }
 }
 
 impl AsyncWrite for Cuttable {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.check()?;
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Stream::Encrypted(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.check()?;
-        Pin::new(&mut self.stream).poll_flush(context)
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Stream::Encrypted(stream) => Pin::new(stream).poll_flush(context),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.check()?;
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Stream::Encrypted(stream) => Pin::new(stream).poll_shutdown(context),
+        }
     }
 }
 
