@@ -6,6 +6,7 @@ mod options;
 mod run;
 mod schemas;
 
+pub use device::DriverOptions;
 pub use open::BackendError;
 pub use options::{BackendOptions, SchemaSource};
 pub use run::{Backend, Prepared, RunError, Runner};

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use qspool_driver::{Outcome, Program, StopFlag, Stopped};
+use qspool_driver::{Identity, Outcome, Program, StopFlag, Stopped};
 use rand::TryRng;
 use rand::rngs::SysRng;
 
-use super::device::{Device, DeviceError, StopRun};
-use crate::job::{BackendConfig, BackendName, Document, Experiment, Job, JobId, ResultWriter, result_size_bound};
+use super::device::{Device, DeviceError, Ran, StopRun};
+use crate::job::{
+    BackendConfig, BackendName, DeviceMark, Document, Experiment, Job, JobId, ResultWriter, result_size_bound,
+};
 use crate::schema::{BackendSchema, Rejection, RejectionKind, Valid};
 use crate::signing::{PrivateKey, sign, signing_bytes};
 use crate::simulator::{ShotRandom, SimulationError, Simulator};
@@ -179,11 +181,15 @@ impl Backend {
             ResultWriter::new(&self.name, self.schema.version(), job_id, size_bound).map_err(|_| no_room())?;
         for experiment in &prepared.job.experiments {
             stop.now.check()?;
-            let outcome = match &self.runner {
-                Runner::Simulator(simulator) => simulate(*simulator, experiment, &stop.now)?,
-                Runner::Device(device) => run_on(device, experiment, stop)?,
+            let (outcome, mark) = match &self.runner {
+                Runner::Simulator(simulator) => (simulate(*simulator, experiment, &stop.now)?, None),
+                Runner::Device(device) => {
+                    let ran = run_on(device, experiment, stop)?;
+                    (ran.outcome, Some(mark(device, ran.identity)))
+                }
             };
-            result.push(&experiment.name, &experiment.program, &outcome, self.schema.reports_instructions());
+            let Experiment { name, program } = experiment;
+            result.push(name, program, &outcome, self.schema.reports_instructions(), mark.as_ref());
         }
         let result = result.finish();
         match self.key() {
@@ -198,9 +204,13 @@ impl Backend {
             Runner::Simulator(simulator) => simulator.value_digits(&experiment.program),
             Runner::Device(device) => device.capabilities().largest_value.to_string().len() as u64,
         };
-        result_size_bound(&experiment.name, &experiment.program, digits, self.schema.reports_instructions())
+        let mark = if self.device().is_some() { MARK_BYTES } else { 0 };
+        result_size_bound(&experiment.name, &experiment.program, digits, self.schema.reports_instructions()) + mark
     }
 }
+
+/// A little more than a device says of itself; what goes beyond it makes the text grow, and nothing worse.
+const MARK_BYTES: u64 = 1024;
 
 fn simulate(simulator: &dyn Simulator, experiment: &Experiment, stop: &StopFlag) -> Result<Outcome, RunError> {
     let Experiment { name, program } = experiment;
@@ -214,12 +224,25 @@ fn simulate(simulator: &dyn Simulator, experiment: &Experiment, stop: &StopFlag)
     })
 }
 
-fn run_on(device: &Device, experiment: &Experiment, stop: &StopRun) -> Result<Outcome, RunError> {
+fn run_on(device: &Device, experiment: &Experiment, stop: &StopRun) -> Result<Ran, RunError> {
     device.run(&experiment.program, stop).map_err(|error| match error {
         DeviceError::Stopped => RunError::Stopped,
         DeviceError::Program(what) => RunError::Refused { experiment: experiment.name.clone(), what },
         DeviceError::Away(why) => RunError::Away(why),
     })
+}
+
+/// What the result says of the device.
+fn mark(device: &Device, identity: Identity) -> DeviceMark {
+    let Identity { model, serial, firmware, is_simulated, .. } = identity;
+    DeviceMark {
+        driver: device.name().to_owned(),
+        model,
+        serial,
+        firmware,
+        calibration: device.capabilities().calibration,
+        simulated: is_simulated,
+    }
 }
 
 /// Randomness from the operating system.

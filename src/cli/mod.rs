@@ -15,6 +15,7 @@ mod key;
 mod outcome;
 mod output;
 mod plan;
+mod ports;
 mod result;
 mod run;
 mod schema;

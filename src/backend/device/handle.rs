@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use qspool_driver::{Capabilities, Driver, DriverError, Outcome, Problem, Program, StopFlag};
+use qspool_driver::{Capabilities, Driver, DriverError, Identity, Outcome, Problem, Program, StopFlag};
 use tokio::sync::watch;
 
 use super::availability::Availability;
@@ -28,6 +28,15 @@ pub enum DeviceError {
     Away(String),
 }
 
+/// What came of a program, and which device ran it.
+#[derive(Debug)]
+pub struct Ran {
+    /// The shots.
+    pub outcome: Outcome,
+    /// The device.
+    pub identity: Identity,
+}
+
 /// How a run on a device is told to stop.
 #[derive(Debug, Clone, Default)]
 pub struct StopRun {
@@ -40,7 +49,7 @@ pub struct StopRun {
 /// What the thread of a device is asked for.
 pub(super) enum Request {
     /// Run a program, and tell what came of it.
-    Run { program: Box<Program>, stop: StopRun, reply: SyncSender<Result<Outcome, DeviceError>> },
+    Run { program: Box<Program>, stop: StopRun, reply: SyncSender<Result<Ran, DeviceError>> },
     /// Make the device safe, let it go, and end.
     Close,
 }
@@ -126,7 +135,7 @@ impl Device {
     }
 
     /// Runs a program to its end. Blocks; to be called where that may take its time.
-    pub fn run(&self, program: &Program, stop: &StopRun) -> Result<Outcome, DeviceError> {
+    pub fn run(&self, program: &Program, stop: &StopRun) -> Result<Ran, DeviceError> {
         let (reply, answer) = mpsc::sync_channel(1);
         let request = Request::Run { program: Box::new(program.clone()), stop: stop.clone(), reply };
         let gone = || DeviceError::Away(format!("the thread of the device {} has ended", self.name));
@@ -139,8 +148,10 @@ impl Device {
                     let overdue = *self.shared.overdue.lock().unwrap_or_else(PoisonError::into_inner);
                     if let Some((end, what)) = overdue.filter(|(end, _)| Instant::now() > *end) {
                         let late = end.elapsed().as_secs();
-                        let why =
-                            format!("the driver of {} does not come back from {what}, {late} s over its time", self.name);
+                        let why = format!(
+                            "the driver of {} does not come back from {what}, {late} s over its time",
+                            self.name
+                        );
                         self.shared.availability.send_replace(Availability::Away { why: why.clone() });
                         return Err(DeviceError::Away(why));
                     }

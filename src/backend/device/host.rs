@@ -10,7 +10,7 @@ use qspool_driver::{
 };
 
 use super::availability::Availability;
-use super::handle::{DeviceError, MakeDriver, Request, Shared, StopRun};
+use super::handle::{DeviceError, MakeDriver, Ran, Request, Shared, StopRun};
 use super::shots::Shots;
 
 const IDENTIFY: Duration = Duration::from_secs(5);
@@ -70,7 +70,7 @@ impl Host {
                         simulated = identity.is_simulated,
                         "the device is ready"
                     );
-                    match self.work(identity) {
+                    match self.work(&identity) {
                         Ok(error) => error,
                         Err(Closed) => break,
                     }
@@ -94,15 +94,19 @@ impl Host {
     }
 
     /// Runs programs until the device fails, with which error, or until it is closed.
-    fn work(&mut self, identity: Identity) -> Result<DriverError, Closed> {
+    fn work(&mut self, identity: &Identity) -> Result<DriverError, Closed> {
         let mut note = None;
         self.tell(Availability::Ready { identity: identity.clone(), note: None });
         loop {
             match self.requests.recv_timeout(HEALTH_INTERVAL) {
                 Ok(Request::Run { program, stop, reply }) => {
                     let (outcome, error) = self.run(&program, &stop);
+                    // First, so that nobody comes with the next program.
+                    if let Some(error) = &error {
+                        self.away(error);
+                    }
                     // Whoever has asked may have given up.
-                    let _heard = reply.send(outcome);
+                    let _heard = reply.send(outcome.map(|outcome| Ran { outcome, identity: identity.clone() }));
                     if let Some(error) = error {
                         return Ok(error);
                     }
@@ -219,7 +223,8 @@ impl Host {
             let broken = self.driver.take();
             let _dropped = catch_unwind(AssertUnwindSafe(|| drop(broken)));
             let name = &self.name;
-            let what = format!("the driver of {name} panicked at {what}: a defect of the driver; the device is started anew");
+            let what =
+                format!("the driver of {name} panicked at {what}: a defect of the driver; the device is started anew");
             Err(DriverError::new(ErrorClass::Device, what))
         })
     }
@@ -233,7 +238,9 @@ impl Host {
         let availability = Availability::Away { why };
         if *self.shared.availability.borrow() != availability {
             match error.class() {
-                ErrorClass::Configuration => tracing::error!(%error, "the device cannot be used until a person mends it"),
+                ErrorClass::Configuration => {
+                    tracing::error!(%error, "the device cannot be used until a person mends it");
+                }
                 _ => tracing::error!(%error, "the device is away; its jobs wait"),
             }
         }

@@ -3,7 +3,9 @@
 mod availability;
 mod handle;
 mod host;
+mod options;
 mod shots;
 
 pub use availability::Availability;
-pub use handle::{Device, DeviceError, MakeDriver, StopRun};
+pub use handle::{Device, DeviceError, MakeDriver, Ran, StopRun};
+pub use options::DriverOptions;
