@@ -123,7 +123,7 @@ impl Backend {
             let (backend, driver) = (name.clone(), driver.clone());
             return Err(BackendError::Workers { backend, driver, workers: options.workers });
         }
-        let opened = Device::new(driver.as_str(), settings.make_driver())
+        let opened = Device::new(driver.as_str(), settings.make_driver(driver.as_str()))
             .map_err(|source| BackendError::BadDriver { driver: driver.clone(), source })?;
         check_capabilities(&schema, &opened.capabilities()).map_err(|(asked, found)| BackendError::TooMuch {
             backend: name.clone(),

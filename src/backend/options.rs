@@ -25,7 +25,7 @@ pub struct BackendOptions {
     pub workers: u32,
     /// The driver of the device that runs the jobs, by its name in the table `driver`. Without it, the simulator that the
     /// schema names.
-    #[schemars(with = "Option<String>", example = &"apparatus")]
+    #[schemars(with = "Option<String>", example = &"exec")]
     pub driver: Option<DriverName>,
     /// Whether the configuration and the results are signed, by the key of the table `signing`.
     pub sign: bool,

@@ -26,7 +26,7 @@ pub(super) struct Tables {
     #[schemars(with = "BTreeMap<String, BackendOptions>", example = &"fermions")]
     pub(super) backend: BTreeMap<BackendName, BackendOptions>,
     /// The drivers of devices, by name.
-    #[schemars(with = "BTreeMap<String, DriverOptions>", example = &"apparatus")]
+    #[schemars(with = "BTreeMap<String, DriverOptions>", example = &"exec")]
     pub(super) driver: BTreeMap<DriverName, DriverOptions>,
     /// Where schemas of backends come from, beside the built-in ones.
     pub(super) schemas: SchemasOptions,
