@@ -74,7 +74,7 @@ pub enum BackendError {
         workers: u32,
     },
     /// The driver does not accept its settings.
-    #[error("driver {driver}: {source}")]
+    #[error("driver {source}")]
     BadDriver {
         /// The driver.
         driver: DriverName,

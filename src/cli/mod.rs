@@ -7,6 +7,7 @@ mod chart;
 mod check;
 mod client;
 mod demo;
+mod driver;
 #[cfg(feature = "storage-dropbox")]
 mod dropbox;
 mod failure;
