@@ -146,6 +146,18 @@ impl LinePort {
 
     /// The next line of a reply that has several.
     pub fn read_line(&mut self, deadline: Deadline) -> Result<String, DriverError> {
+        match self.next_line(deadline)? {
+            Some(line) => Ok(line),
+            None => Err(self.too_late(deadline)),
+        }
+    }
+
+    /// The next line, or none when there is none yet: for a device that says by itself when it is done.
+    pub fn read_line_within(&mut self, time: Duration) -> Result<Option<String>, DriverError> {
+        self.next_line(Deadline::after(time))
+    }
+
+    fn next_line(&mut self, deadline: Deadline) -> Result<Option<String>, DriverError> {
         let end = self.settings.line_end.of_replies();
         let mut searched = 0;
         loop {
@@ -158,7 +170,7 @@ impl LinePort {
                     if let Some(listener) = &mut self.listener {
                         listener(Dialogue::Received(&line));
                     }
-                    return Ok(line);
+                    return Ok(Some(line));
                 }
                 continue;
             }
@@ -169,7 +181,7 @@ impl LinePort {
                 return Err(DriverError::new(ErrorClass::Retry, self.about(&what)).answered(&self.received));
             }
             if !self.read_more(deadline.remaining())? {
-                return Err(self.too_late(deadline));
+                return Ok(None);
             }
         }
     }
@@ -268,21 +280,9 @@ impl LinePort {
     }
 
     fn check(&self, line: &str) -> Result<(), DriverError> {
-        let refuse = |what: String| {
-            let what = format!("port {}: a line may not be sent: {what}", self.settings.path.display());
-            Err(DriverError::new(ErrorClass::Configuration, what).sent(line))
-        };
-        let length = line.len() + self.settings.line_end.as_str().len();
-        if length > self.settings.longest_sent {
-            return refuse(format!("it has {length} bytes with its end, allowed are {}", self.settings.longest_sent));
-        }
-        if line.chars().any(char::is_control) {
-            return refuse("it has a control character".to_owned());
-        }
-        match self.settings.forbidden_beginning(line) {
-            Some(begin) => refuse(format!("lines that begin with {begin:?} are forbidden for this device")),
-            None => Ok(()),
-        }
+        let Some(why) = self.settings.refusal(line) else { return Ok(()) };
+        let what = format!("port {}: a line may not be sent: {why}", self.settings.path.display());
+        Err(DriverError::new(ErrorClass::Configuration, what).sent(line))
     }
 
     /// Makes sure that the next thing that comes is the reply to the next request.

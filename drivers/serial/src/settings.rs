@@ -89,6 +89,19 @@ impl PortSettings {
         }
     }
 
+    /// Why `line` may not be sent; none when it may.
+    pub fn refusal(&self, line: &str) -> Option<String> {
+        let length = line.len() + self.line_end.as_str().len();
+        if length > self.longest_sent {
+            return Some(format!("it has {length} bytes with its end, allowed are {}", self.longest_sent));
+        }
+        if line.chars().any(char::is_control) {
+            return Some("it has a control character".to_owned());
+        }
+        let begin = self.forbidden_beginning(line)?;
+        Some(format!("lines that begin with {begin:?} are forbidden for this device"))
+    }
+
     /// Whether `line` begins with something forbidden; says with what.
     pub fn forbidden_beginning(&self, line: &str) -> Option<&str> {
         let line = line.trim_start();
