@@ -198,8 +198,10 @@ pub(crate) fn read(owner: &Path, path: &Path, key: &str) -> Result<String, FileE
 
 /// Reads TOML into a type, with the key and the nearest one in its errors. `below` is where it belongs in the file.
 pub(crate) fn read_toml<T: serde::de::DeserializeOwned>(path: &Path, below: &str, text: &str) -> Result<T, FileError> {
-    let line =
-        |error: &toml::de::Error| error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
+    let line = |error: &toml::de::Error| {
+        let before = text.get(..error.span()?.start)?;
+        Some(before.matches('\n').count() + 1)
+    };
     let fail = |key: String, error: &toml::de::Error| {
         let at = line(error).map_or_else(String::new, |line| format!(" (line {line})"));
         let key =
