@@ -26,6 +26,9 @@ const IDENTITY: [&str; 4] = ["vendor", "model", "serial", "firmware"];
 /// So many rows where a file sets no limit.
 const MOST_ROWS: u32 = 1_000_000;
 
+/// So often a run looks whether it is stopped.
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
 /// A shot that takes a day is a mistake.
 const LONGEST_S: f64 = 86_400.0;
 
@@ -164,6 +167,7 @@ fn port(path: &Path, raw: &RawPort) -> Result<PortSettings, FileError> {
         quiet: seconds("quiet_s", raw.quiet_s)?,
         late: seconds("late_s", raw.late_s)?,
         pause: seconds("pause_s", raw.pause_s)?,
+        echo: raw.echo,
         longest_sent: raw.longest_line,
         forbidden: raw.forbid.clone(),
         ..PortSettings::new("")
@@ -353,8 +357,14 @@ fn shot(checker: &Checker<'_>, raw: &RawShot, limits: Limits) -> Result<Shot, Fi
         }
     };
     let timeout = raw.timeout_s.clone().unwrap_or_else(|| RawFormula::Text("2 * expected_s + 10".to_owned()));
+    let start = checker.steps("shot.start", &raw.start.0, &names)?;
+    if let Some(step) = start.iter().find(|step| step.wait > LONGEST_PAUSE) {
+        let what =
+            format!("wait_s = {}; allowed are 0 to 0.1: a run has to see that it is stopped", step.wait.as_secs_f64());
+        return checker.fail(&step.key, what);
+    }
     Ok(Shot {
-        start: checker.steps("shot.start", &raw.start.0, &names)?,
+        start,
         end,
         timeout: checker.formula(
             "shot.timeout_s",

@@ -23,7 +23,7 @@ use crate::steps::{Progress, Verdict};
 const SIMULATED: &str = "sim:";
 
 /// How often a device is asked who it is: what was sent to it at plug-in may spoil its first answers.
-const ATTEMPTS: u32 = 3;
+const ATTEMPTS: u32 = 4;
 
 /// A run looks at its control at least this often.
 const GLANCE: Duration = Duration::from_millis(50);
@@ -34,7 +34,7 @@ const STOP: Duration = Duration::from_secs(5);
 /// Runs programs on a device that is described by a [`LineFile`].
 ///
 /// What a device is asked and how it answers stands in the file. In addition, each request drains what nobody asked for,
-/// a device that answers nonsense is asked three times who it is, and an unexpected answer ends a request: in a run the
+/// a device that answers nonsense is asked again who it is, and an unexpected answer ends a request: in a run the
 /// job may be tried again, in `configure` and `safe_state` the device counts as away.
 pub struct LineDriver {
     file: Arc<LineFile>,
@@ -233,15 +233,23 @@ fn as_device(error: DriverError) -> DriverError {
 fn who(speaker: &mut Speaker<'_>, is_simulated: bool, deadline: Deadline) -> Result<Identity, DriverError> {
     let file = speaker.file;
     let identify = &file.identify;
+    let mut last = None;
     let mut attempt = 1;
     let reply = loop {
         let asked = speaker.ask("identify", &identify.send, &identify.expect, deadline.at_most(file.timeout));
-        match asked {
+        let error = match asked {
             Ok(reply) => break reply,
-            Err(_) if speaker.port.is_open() && attempt < ATTEMPTS && !deadline.is_over() => attempt += 1,
-            Err(error) if error.class() == ErrorClass::Retry => return Err(error.as_class(ErrorClass::Configuration)),
-            Err(error) => return Err(error),
+            Err(error) => error,
+        };
+        // A stranger says the same each time, garbage does not.
+        if error.class() == ErrorClass::Retry && last.as_ref() == Some(&error) {
+            return Err(error.as_class(ErrorClass::Configuration));
         }
+        if !speaker.port.is_open() || attempt == ATTEMPTS || deadline.is_over() {
+            return Err(as_device(error));
+        }
+        last = Some(error);
+        attempt += 1;
     };
     let groups = identify.expect.groups(&reply);
     let group = |name: &str| groups.as_ref().and_then(|groups| groups.name(name)).map(|found| found.as_str().trim());

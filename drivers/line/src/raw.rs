@@ -58,6 +58,7 @@ pub(crate) struct RawPort {
     pub(crate) quiet_s: f64,
     pub(crate) late_s: f64,
     pub(crate) pause_s: f64,
+    pub(crate) echo: bool,
     pub(crate) longest_line: usize,
     pub(crate) forbid: Vec<String>,
 }
@@ -77,6 +78,7 @@ impl Default for RawPort {
             quiet_s: 0.05,
             late_s: 1.0,
             pause_s: 0.0,
+            echo: false,
             longest_line: 255,
             // Boards that read three letters only would leave their firmware.
             forbid: ["pro", "prg"].map(ToOwned::to_owned).to_vec(),

@@ -135,6 +135,17 @@ fn noise_at_plug_in_is_borne() {
 }
 
 #[test]
+fn a_device_that_answers_garbage_is_away_and_not_a_stranger() {
+    let mut count = 0;
+    let plug = Plug::with(example(BOX, &[]), move |_, back| {
+        count += 1;
+        back.reply(format!("\u{fffd}{count}\n"));
+        true
+    });
+    refused(plug.driver().identify(soon()), ErrorClass::Device, &["unexpected answer to identify"]);
+}
+
+#[test]
 fn replies_in_pieces_are_whole() {
     let file = example(BOX, &[]);
     let mut simulation = file.simulation().expect("a simulation");

@@ -94,6 +94,11 @@ fn keys_and_types_are_checked() {
             ("wires = 0", "wires = \"all\"", "expected a number of wires, or \"any\""),
             ("wires = 0", "wires = 5", "lab.toml: gates.expose.wires: 5; device.num_wires is 4"),
             ("duration_s = \"t\"", "duration_s = true", "expected a number, or a formula as text"),
+            (
+                "start = \"INIT\"",
+                "start = { send = \"INIT\", wait_s = 1 }",
+                "lab.toml: shot.start[0]: wait_s = 1; allowed are 0 to 0.1",
+            ),
             ("start = \"INIT\"", "start = 1", "expected one, or a list"),
             ("[gates.measure]", "[gates.measured]", "lab.toml: gates.measure: it is missing"),
             ("timeout_s = 1.0\n", "timeout_s = 1.0 s\n", "(line 14)"),

@@ -23,6 +23,9 @@ pub enum Dialogue<'a> {
     Dropped(&'a [u8]),
 }
 
+/// How long a port that is to be closed waits for what was not sent yet.
+const LINGER: Duration = Duration::from_secs(1);
+
 type Listener = Box<dyn FnMut(Dialogue<'_>) + Send>;
 
 /// Whether the next thing that comes is the reply to the next thing that is sent.
@@ -92,12 +95,18 @@ impl LinePort {
         Ok(())
     }
 
-    /// Closes the port. What was not sent yet is dropped.
+    /// Closes the port. What the device does not take within a second is dropped.
     pub fn close(&mut self) {
         if let Some(port) = self.port.take() {
-            // A device that takes nothing could otherwise hold the close up for half a minute. One that has hung up
-            // refuses it.
-            drop(port.clear(ClearBuffer::Output));
+            let linger = Deadline::after(LINGER);
+            let is_left = || port.bytes_to_write().is_ok_and(|left| left > 0);
+            while is_left() && !linger.is_over() {
+                thread::sleep(Duration::from_millis(5));
+            }
+            // The close itself would wait for half a minute. A device that has hung up refuses both questions.
+            if is_left() {
+                drop(port.clear(ClearBuffer::Output));
+            }
         }
         self.received.clear();
         self.place = Place::Lost;
@@ -112,7 +121,12 @@ impl LinePort {
             listener(Dialogue::Sent(line));
         }
         let ended = [line, self.settings.line_end.as_str()].concat();
-        self.write(ended.as_bytes(), deadline).map_err(|error| error.sent(line))
+        self.write(ended.as_bytes(), deadline).map_err(|error| error.sent(line))?;
+        if !self.settings.echo {
+            return Ok(());
+        }
+        let echo = self.read_line(deadline).map_err(|error| error.sent(line))?;
+        self.expect(line, &echo, line)
     }
 
     /// Sends a line and returns the reply, without its end.
@@ -189,9 +203,10 @@ impl LinePort {
     /// Every line that comes until the port is quiet, as for the rest of an error. One that has no end counts, too.
     pub fn read_until_quiet(&mut self, deadline: Deadline) -> Result<Vec<String>, DriverError> {
         while self.read_more(self.settings.quiet.min(deadline.remaining()))? && !deadline.is_over() {}
+        let is_quiet = !deadline.is_over();
         let text = String::from_utf8_lossy(&self.received).into_owned();
         self.received.clear();
-        self.place = Place::Known;
+        self.place = if is_quiet { Place::Known } else { Place::Lost };
         let lines: Vec<String> =
             text.split(['\r', '\n']).filter(|line| !line.is_empty()).map(ToOwned::to_owned).collect();
         if let Some(listener) = &mut self.listener {
@@ -297,10 +312,9 @@ impl LinePort {
             }
             // Without waiting; this also notices a device that was pulled out in the meantime.
             Place::Known => {
-                while self.read_more(Duration::ZERO)? && !deadline.is_over() {
-                    self.drop_received();
+                if self.read_more(Duration::ZERO)? || !self.received.is_empty() {
+                    self.drain(deadline)?;
                 }
-                self.drop_received();
             }
         }
         Ok(())

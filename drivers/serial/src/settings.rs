@@ -59,6 +59,8 @@ pub struct PortSettings {
     pub late: Duration,
     /// Pause before each line, for devices that lose characters otherwise.
     pub pause: Duration,
+    /// Whether the device repeats each line that it is sent, before it answers.
+    pub echo: bool,
     /// The longest line that may be sent, with its end, in bytes. Many devices write beyond their buffer after 255.
     pub longest_sent: usize,
     /// The longest line that is taken as a reply, in bytes.
@@ -83,6 +85,7 @@ impl PortSettings {
             quiet: Duration::from_millis(50),
             late: Duration::from_secs(1),
             pause: Duration::ZERO,
+            echo: false,
             longest_sent: 255,
             longest_reply: 4096,
             forbidden: Vec::new(),

@@ -218,6 +218,30 @@ fn a_plug_that_was_pulled_between_two_requests_is_noticed() {
 }
 
 #[test]
+fn an_echo_is_no_reply() {
+    let device = device(|request, line| {
+        line.reply(if request == "bad" { "bed\r\n".to_owned() } else { format!("{request}\r\nok\r\n") })
+    });
+    let mut port = LinePort::new(PortSettings { echo: true, ..settings(device.path()) });
+    port.open(soon()).expect("open");
+    assert_eq!(port.ask("set", soon()), Ok("ok".to_owned()));
+    refused(port.ask("bad", soon()), ErrorClass::Retry, "expected \"bad\"; sent: \"bad\"; answered: \"bed\"");
+    assert_eq!(port.ask("set", soon()), Ok("ok".to_owned()));
+}
+
+#[test]
+fn a_last_line_arrives_although_the_port_is_closed_at_once() {
+    for _ in 0..20 {
+        let (told, heard) = std::sync::mpsc::channel();
+        let device = device(move |request, _| told.send(request.to_owned()).expect("a listener"));
+        let mut port = open(&device);
+        port.tell("shutter closed", soon()).expect("told");
+        port.close();
+        assert_eq!(heard.recv_timeout(ms(2000)), Ok("shutter closed".to_owned()));
+    }
+}
+
+#[test]
 fn a_device_comes_back_under_its_link() {
     let folder = tempfile::tempdir().expect("folder");
     let link = folder.path().join("usb-Pico-if00");
