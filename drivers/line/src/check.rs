@@ -343,9 +343,10 @@ fn shot(checker: &Checker<'_>, raw: &RawShot, limits: Limits) -> Result<Shot, Fi
         return checker.fail("shot.start", "it is empty; name the line that starts a shot");
     }
     let end = match (&raw.poll, &raw.wait) {
-        (Some(RawPoll { send, every_s, done, running, failed }), None) => EndOfShot::Poll {
+        (Some(RawPoll { send, every_s, after_s, done, running, failed }), None) => EndOfShot::Poll {
             send: checker.template("shot.poll.send", send, &names)?,
             every: checker.duration("shot.poll.every_s", *every_s)?,
+            after: checker.duration("shot.poll.after_s", *after_s)?,
             progress: progress(checker, "shot.poll", done, running.as_deref(), failed.as_deref())?,
         },
         (None, Some(RawWait { done, running, failed })) => {

@@ -172,6 +172,9 @@ fn wait_for_end(
     is_stopped: impl Fn() -> bool,
 ) -> Result<bool, DriverError> {
     let file = speaker.file;
+    if let EndOfShot::Poll { after, .. } = &file.shot.end {
+        rest(deadline.at_most(*after), &is_stopped);
+    }
     let mut last = String::new();
     loop {
         if is_stopped() {
@@ -183,7 +186,7 @@ fn wait_for_end(
             return Err(speaker.fail(ErrorClass::Device, &what).answered(last));
         }
         let (progress, reply) = match &file.shot.end {
-            EndOfShot::Poll { send, every, progress } => {
+            EndOfShot::Poll { send, every, progress, .. } => {
                 let line = send.line(&prepared.scope(file, shot));
                 let line =
                     line.map_err(|what| speaker.fail(ErrorClass::Configuration, &format!("shot.poll.send: {what}")))?;
@@ -338,11 +341,11 @@ impl Driver for LineDriver {
             }
             speaker.check_errors("the program was loaded", deadline)
         })?;
-        let every = match &file.shot.end {
-            EndOfShot::Poll { every, .. } => *every,
+        let asked = match &file.shot.end {
+            EndOfShot::Poll { every, after, .. } => *every + *after,
             EndOfShot::Wait { .. } => Duration::ZERO,
         };
-        let per_shot = Duration::try_from_secs_f64(compiled.expected_s).unwrap_or_default() + every;
+        let per_shot = Duration::try_from_secs_f64(compiled.expected_s).unwrap_or_default() + asked;
         self.prepared = Some(Prepared {
             shots: program.shots,
             rows: compiled.rows,

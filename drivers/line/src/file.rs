@@ -126,7 +126,7 @@ pub(crate) struct Shot {
 #[derive(Debug, Clone)]
 pub(crate) enum EndOfShot {
     /// The device is asked.
-    Poll { send: Template, every: Duration, progress: Progress },
+    Poll { send: Template, every: Duration, after: Duration, progress: Progress },
     /// The device says so by itself.
     Wait { progress: Progress },
 }

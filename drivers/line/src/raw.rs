@@ -218,6 +218,8 @@ pub(crate) struct RawPoll {
     pub(crate) send: String,
     #[serde(default = "default_every")]
     pub(crate) every_s: f64,
+    #[serde(default)]
+    pub(crate) after_s: f64,
     pub(crate) done: String,
     pub(crate) running: Option<String>,
     pub(crate) failed: Option<String>,

@@ -361,7 +361,7 @@ fn a_port_that_is_not_there_is_away_and_simulation_needs_rules() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
     /// The device is good for some lines and then says anything at all.
     #[test]
@@ -372,7 +372,7 @@ proptest! {
         is_box in any::<bool>(),
     ) {
         let (name, program) = if is_box { (BOX, pulse()) } else { (COUNTER, exposure()) };
-        let quick = [("timeout_s = 1.0", "timeout_s = 0.03")];
+        let quick = [("timeout_s = 1.0", "timeout_s = 0.03"), ("quiet_s = 0.02", "quiet_s = 0.005"), ("late_s = 0.2", "late_s = 0.01")];
         let mut count = 0;
         let plug = Plug::with(example(name, &quick), move |_, back| {
             count += 1;

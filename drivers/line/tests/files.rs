@@ -216,3 +216,20 @@ fn a_calibration_may_lie_in_a_file_of_its_own() {
     std::fs::write(&detector, format!("name = \"detector\"\nversion = \"7\"\n{constants}")).expect("file");
     LineFile::load(&path).expect("complete");
 }
+
+#[test]
+fn the_guide_describes_every_key() {
+    let guide = include_str!("../../../docs/driver-line.md");
+    let described: Vec<&str> = guide
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .flat_map(|code| code.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_')))
+        .collect();
+    let keys = include_str!("../src/raw.rs").lines().filter_map(|line| {
+        let (name, _) = line.strip_prefix("    pub(crate) ")?.split_once(':')?;
+        Some(name)
+    });
+    let missing: Vec<&str> = keys.filter(|key| !described.contains(key)).collect();
+    assert!(missing.is_empty(), "docs/driver-line.md has no {missing:?}");
+}

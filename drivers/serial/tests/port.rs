@@ -220,7 +220,7 @@ fn a_plug_that_was_pulled_between_two_requests_is_noticed() {
 #[test]
 fn an_echo_is_no_reply() {
     let device = device(|request, line| {
-        line.reply(if request == "bad" { "bed\r\n".to_owned() } else { format!("{request}\r\nok\r\n") })
+        line.reply(if request == "bad" { "bed\r\n".to_owned() } else { format!("{request}\r\nok\r\n") });
     });
     let mut port = LinePort::new(PortSettings { echo: true, ..settings(device.path()) });
     port.open(soon()).expect("open");

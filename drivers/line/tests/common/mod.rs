@@ -18,7 +18,7 @@ pub(crate) fn example(name: &str, changes: &[(&str, &str)]) -> LineFile {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
     let mut text = fs::read_to_string(&path).expect("an example");
     // The simulated one does not restart, and answers at once.
-    text = text.replace("settle_s = 2.0", "settle_s = 0.0\nlate_s = 0.2\nquiet_s = 0.02");
+    text = text.replace("settle_s = 2.0\n", "").replace("[port]\n", "[port]\nlate_s = 0.2\nquiet_s = 0.02\n");
     for (from, to) in changes {
         assert!(text.contains(from), "{name} has no {from:?}");
         text = text.replacen(from, to, 1);
