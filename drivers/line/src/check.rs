@@ -23,6 +23,9 @@ use crate::steps::{Pattern, Progress, pieces};
 /// The groups that a reply to the question who it is may have.
 const IDENTITY: [&str; 4] = ["vendor", "model", "serial", "firmware"];
 
+/// More wires have no device that speaks lines.
+const MOST_WIRES: u32 = 1024;
+
 /// So many rows where a file sets no limit.
 const MOST_ROWS: u32 = 1_000_000;
 
@@ -50,8 +53,11 @@ pub(crate) fn check(path: &Path, raw: &RawFile) -> Result<LineFile, FileError> {
     if device.name.trim().is_empty() {
         return checker.fail("device.name", "it is empty");
     }
-    if device.num_wires == 0 || device.max_shots == 0 {
-        return checker.fail("device", "`num_wires` and `max_shots` have to be at least 1");
+    if !(1..=MOST_WIRES).contains(&device.num_wires) {
+        return checker.fail("device.num_wires", format!("{}; allowed are 1 to {MOST_WIRES}", device.num_wires));
+    }
+    if device.max_shots == 0 {
+        return checker.fail("device.max_shots", "0; it has to be at least 1");
     }
     if raw.safe.steps.is_empty() {
         return checker.fail("safe.steps", "a device needs a safe state; name at least one line that brings it there");

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use proptest::prelude::*;
 use qspool_line::{LineFile, WireCount};
 
 fn example(name: &str) -> (PathBuf, String) {
@@ -82,7 +83,7 @@ fn keys_and_types_are_checked() {
                 "lab.toml: device.num_wires: invalid type: string \"4\", expected u32 (line 8)",
             ),
             ("num_wires = 4", "num_wires = -4", "device.num_wires"),
-            ("num_wires = 4", "num_wires = 0", "lab.toml: device: `num_wires` and `max_shots` have to be at least 1"),
+            ("num_wires = 4", "num_wires = 0", "lab.toml: device.num_wires: 0; allowed are 1 to 1024"),
             ("[safe]\nsteps = [", "[unsafe]\nsteps = [", "unknown \"unsafe\""),
             ("every_s = 0.02", "every_s = -1", "lab.toml: shot.poll.every_s: -1 s; allowed are 0 to 1000000"),
             (
@@ -232,4 +233,31 @@ fn the_guide_describes_every_key() {
     });
     let missing: Vec<&str> = keys.filter(|key| !described.contains(key)).collect();
     assert!(missing.is_empty(), "docs/driver-line.md has no {missing:?}");
+}
+
+#[test]
+fn patterns_may_ignore_case() {
+    let (path, text) = example("pulse-box.toml");
+    LineFile::parse(path, &text.replace("acknowledge = \"ok\"", "acknowledge = '(?i)ok'")).expect("good");
+}
+
+proptest! {
+    #[test]
+    fn no_file_makes_the_check_panic(
+        is_box in any::<bool>(),
+        at in any::<prop::sample::Index>(),
+        length in 0..12_usize,
+        text in "[-+*/(){}\\[\\]\"'=.,#a-z0-9\\\\\n ]{0,12}|\\PC{0,6}",
+    ) {
+        let (path, good) = example(if is_box { "pulse-box.toml" } else { "photon-counter.toml" });
+        let mut letters: Vec<char> = good.chars().collect();
+        let begin = at.index(letters.len());
+        let end = (begin + length).min(letters.len());
+        letters.splice(begin..end, text.chars());
+        let changed: String = letters.into_iter().collect();
+        if let Err(error) = LineFile::parse(path, &changed) {
+            let message = error.to_string();
+            prop_assert!(!message.chars().any(|letter| letter == '\n'), "{message:?}");
+        }
+    }
 }

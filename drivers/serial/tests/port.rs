@@ -204,7 +204,6 @@ fn a_hang_up_closes_the_port_at_once() {
     refused(port.ask("start", soon()), ErrorClass::Device, "hung up");
     assert!(!port.is_open());
     refused(port.ask("start", soon()), ErrorClass::Device, "is not open");
-    refused(port.open(soon()), ErrorClass::Device, "is not there");
 }
 
 #[test]
@@ -255,8 +254,9 @@ fn a_device_comes_back_under_its_link() {
     port.open(soon()).expect("open");
     drop(first);
     port.ask("one", soon()).expect_err("gone");
-    refused(port.open(soon()), ErrorClass::Device, "is a link to a port that is gone");
+    // Another device may have the number of the old one by now.
     std::fs::remove_file(&link).expect("unlink");
+    refused(port.open(soon()), ErrorClass::Device, "is not there");
     let _second = plug();
     port.open(soon()).expect("open again");
     port.ask_for("two", "two", soon()).expect("two");
