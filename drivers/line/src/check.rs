@@ -76,6 +76,7 @@ pub(crate) fn check(path: &Path, raw: &RawFile) -> Result<LineFile, FileError> {
         num_wires: device.num_wires,
         max_shots: device.max_shots,
         timeout: checker.timeout,
+        alarm: raw.port.alarm.as_deref().map(|text| checker.pattern("port.alarm", text)).transpose()?,
         identify: identify(&checker, &raw.identify)?,
         init: checker.steps("init.steps", &raw.init.steps, &[])?,
         safe: checker.steps("safe.steps", &raw.safe.steps, &[])?,

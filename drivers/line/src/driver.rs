@@ -35,13 +35,15 @@ const STOP: Duration = Duration::from_secs(5);
 ///
 /// What a device is asked and how it answers stands in the file. In addition, each request drains what nobody asked for,
 /// a device that answers nonsense is asked again who it is, and an unexpected answer ends a request: in a run the
-/// job may be tried again, in `configure` and `safe_state` the device counts as away.
+/// job may be tried again, in `configure` and `safe_state` the device counts as away. After an error in a run the device
+/// may have restarted: before the next program it is configured anew.
 pub struct LineDriver {
     file: Arc<LineFile>,
     port: LinePort,
     simulated: Option<SimulatedPort>,
     is_known: bool,
     is_configured: bool,
+    is_doubtful: bool,
     prepared: Option<Prepared>,
 }
 
@@ -96,6 +98,7 @@ impl LineDriver {
             simulated,
             is_known: false,
             is_configured: false,
+            is_doubtful: false,
             prepared: None,
         })
     }
@@ -110,13 +113,24 @@ impl LineDriver {
         &self.file
     }
 
-    /// Does something with the device; whatever it knew is void when that ends with a closed port.
+    /// Does something with the device. Whatever it knew is void when that ends with a closed port, or when it said
+    /// meanwhile that it has restarted.
     fn speak<T>(&mut self, request: impl FnOnce(&mut Speaker<'_>) -> Result<T, DriverError>) -> Result<T, DriverError> {
         let file = Arc::clone(&self.file);
-        let done = request(&mut Speaker { file: &file, port: &mut self.port });
+        let mut speaker = Speaker { file: &file, port: &mut self.port };
+        let mut done = request(&mut speaker);
+        let dropped = speaker.port.take_dropped();
+        let is_alarm = |line: &&str| file.alarm.as_ref().is_some_and(|alarm| alarm.matches(line.trim()));
+        let alarm = dropped.split(['\r', '\n']).find(is_alarm);
+        if let (true, Some(line)) = (self.is_known, alarm) {
+            let what = "it has lost what it was told (port.alarm); it is identified and configured anew";
+            done = Err(speaker.fail(ErrorClass::Device, what).answered(line));
+            self.port.close();
+        }
         if !self.port.is_open() {
             self.forget();
         }
+        self.is_doubtful |= done.is_err();
         done
     }
 
@@ -277,15 +291,14 @@ fn who(speaker: &mut Speaker<'_>, is_simulated: bool, deadline: Deadline) -> Res
 impl Driver for LineDriver {
     fn identify(&mut self, deadline: Deadline) -> Result<Identity, DriverError> {
         self.port.open(deadline)?;
+        // What it says before it was asked belongs to the time before, a word on its start among it.
+        self.forget();
         let is_simulated = self.simulated.is_some();
         let identity = self.speak(|speaker| who(speaker, is_simulated, deadline));
         match &identity {
             Ok(_) => self.is_known = true,
             // Not ours, or not there: another one may want the port, or get its name.
-            Err(_) => {
-                self.port.close();
-                self.forget();
-            }
+            Err(_) => self.port.close(),
         }
         identity
     }
@@ -305,7 +318,7 @@ impl Driver for LineDriver {
         })
         .map_err(as_device)?;
         self.make_safe(deadline)?;
-        self.is_configured = true;
+        (self.is_configured, self.is_doubtful) = (true, false);
         Ok(())
     }
 
@@ -327,7 +340,11 @@ impl Driver for LineDriver {
     fn prepare(&mut self, program: &Program, deadline: Deadline) -> Result<RunPlan, DriverError> {
         self.prepared = None;
         if !self.is_configured {
-            return Err(self.early("configured"));
+            return Err(self.early("identified and configured"));
+        }
+        if self.is_doubtful {
+            self.identify(deadline)?;
+            self.configure(deadline)?;
         }
         let file = Arc::clone(&self.file);
         let refuse = |what: String| DriverError::new(ErrorClass::Job, what);

@@ -28,6 +28,7 @@ pub struct LineFile {
     /// Its path is set by the driver.
     pub(crate) port: PortSettings,
     pub(crate) timeout: Duration,
+    pub(crate) alarm: Option<Pattern>,
     pub(crate) identify: Identify,
     pub(crate) init: Vec<Step>,
     pub(crate) safe: Vec<Step>,

@@ -237,6 +237,49 @@ fn values_may_come_in_the_order_of_the_measurements_and_in_hexadecimal() {
 }
 
 #[test]
+fn after_an_error_in_a_run_the_device_is_configured_anew() {
+    let mut is_first = true;
+    let plug = Plug::with(example(BOX, &[]), move |line, back| {
+        let is_it = line == "counts" && std::mem::take(&mut is_first);
+        if is_it {
+            back.reply("pulse-box ready\n");
+        }
+        is_it
+    });
+    let mut driver = plug.driver();
+    refused(cycle(&mut driver, &pulse()), ErrorClass::Retry, &["pulse-box ready"]);
+    let before = plug.sent().len();
+    driver.prepare(&pulse(), soon()).expect("loaded");
+    let sent = plug.sent()[before..].join("; ");
+    assert!(sent.starts_with("who; ") && sent.contains("; clock 1000000; "), "{sent}");
+    let mut rows = Rows::default();
+    assert_eq!(driver.run(&RunControl::until(soon()), &mut rows), Ok(RunEnd::Complete));
+    let before = plug.sent().len();
+    driver.prepare(&pulse(), soon()).expect("loaded");
+    assert_eq!(plug.sent()[before], "clear");
+}
+
+#[test]
+fn a_device_that_says_that_it_restarted_is_away_until_it_is_configured() {
+    let file = example(BOX, &[("[port]", "[port]\nalarm = 'pulse-box ready.*'")]);
+    let plug = Plug::with(file, move |line, back| {
+        match line {
+            // As it does when its port is opened; that one is no alarm.
+            "who" => back.reply("pulse-box v1.4 id=7\r\npulse-box ready\r\n"),
+            "rows 1" => back.reply("ok\r\n\r\npulse-box ready (watchdog)\r\n"),
+            _ => return false,
+        }
+        true
+    });
+    let mut driver = plug.driver();
+    driver.identify(soon()).expect("known");
+    driver.identify(soon()).expect("known still");
+    std::thread::sleep(Duration::from_millis(20));
+    refused(driver.configure(soon()), ErrorClass::Device, &["it has lost what it was told", "pulse-box ready"]);
+    refused(driver.prepare(&pulse(), soon()), ErrorClass::Device, &["identified and configured first"]);
+}
+
+#[test]
 fn a_warm_device_is_degraded() {
     let plug = Plug::with(example(COUNTER, &[]), instead("TEMP?", "45.5\n"));
     let mut driver = plug.driver();

@@ -51,6 +51,7 @@ pub struct LinePort {
     settings: PortSettings,
     port: Option<TTYPort>,
     received: Vec<u8>,
+    dropped: Vec<u8>,
     place: Place,
     listener: Option<Listener>,
 }
@@ -65,7 +66,7 @@ impl fmt::Debug for LinePort {
 impl LinePort {
     /// A port that is still closed.
     pub fn new(settings: PortSettings) -> Self {
-        Self { settings, port: None, received: Vec::new(), place: Place::Lost, listener: None }
+        Self { settings, port: None, received: Vec::new(), dropped: Vec::new(), place: Place::Lost, listener: None }
     }
 
     /// How it is opened and used.
@@ -237,6 +238,11 @@ impl LinePort {
         }
     }
 
+    /// What was dropped since this was asked last, of much only the end: devices say by themselves that they restarted.
+    pub fn take_dropped(&mut self) -> String {
+        String::from_utf8_lossy(&std::mem::take(&mut self.dropped)).into_owned()
+    }
+
     /// Says that the last reply was not the one that belongs to the request: what comes next is drained.
     pub fn lose_place(&mut self) {
         if self.place == Place::Known {
@@ -327,7 +333,9 @@ impl LinePort {
         {
             listener(Dialogue::Dropped(&self.received));
         }
-        self.received.clear();
+        self.dropped.append(&mut self.received);
+        let too_many = self.dropped.len().saturating_sub(self.settings.longest_reply);
+        self.dropped.drain(..too_many);
         count
     }
 

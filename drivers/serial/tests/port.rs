@@ -101,6 +101,8 @@ fn what_nobody_asked_for_is_dropped_and_shown() {
     std::thread::sleep(ms(20));
     port.ask_for("two", "two", soon()).expect("two");
     assert!(dropped.lock().expect("lock").starts_with("Resus!"));
+    assert!(port.take_dropped().starts_with("Resus!"));
+    assert_eq!(port.take_dropped(), "");
 }
 
 #[test]
