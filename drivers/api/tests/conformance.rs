@@ -83,7 +83,7 @@ fn the_fake_passes_however_it_can_be_stopped() {
 
 #[test]
 fn a_slow_fake_passes_and_is_stopped_in_the_middle_of_a_shot() {
-    let settings = FakeSettings { shot_time: Duration::from_millis(500), ..FakeSettings::default() };
+    let settings = FakeSettings { shot_time: Duration::from_millis(300), ..FakeSettings::default() };
     Conformance { many: 4, ..suite(settings, true) }.assert();
 }
 

@@ -23,6 +23,9 @@ pub enum Dialogue<'a> {
     Dropped(&'a [u8]),
 }
 
+/// How long a port that is to be closed waits for what was not sent yet.
+const LINGER: Duration = Duration::from_secs(1);
+
 type Listener = Box<dyn FnMut(Dialogue<'_>) + Send>;
 
 /// Whether the next thing that comes is the reply to the next thing that is sent.
@@ -48,6 +51,7 @@ pub struct LinePort {
     settings: PortSettings,
     port: Option<TTYPort>,
     received: Vec<u8>,
+    dropped: Vec<u8>,
     place: Place,
     listener: Option<Listener>,
 }
@@ -62,7 +66,7 @@ impl fmt::Debug for LinePort {
 impl LinePort {
     /// A port that is still closed.
     pub fn new(settings: PortSettings) -> Self {
-        Self { settings, port: None, received: Vec::new(), place: Place::Lost, listener: None }
+        Self { settings, port: None, received: Vec::new(), dropped: Vec::new(), place: Place::Lost, listener: None }
     }
 
     /// How it is opened and used.
@@ -92,12 +96,18 @@ impl LinePort {
         Ok(())
     }
 
-    /// Closes the port. What was not sent yet is dropped.
+    /// Closes the port. What the device does not take within a second is dropped.
     pub fn close(&mut self) {
         if let Some(port) = self.port.take() {
-            // A device that takes nothing could otherwise hold the close up for half a minute. One that has hung up
-            // refuses it.
-            drop(port.clear(ClearBuffer::Output));
+            let linger = Deadline::after(LINGER);
+            let is_left = || port.bytes_to_write().is_ok_and(|left| left > 0);
+            while is_left() && !linger.is_over() {
+                thread::sleep(Duration::from_millis(5));
+            }
+            // The close itself would wait for half a minute. A device that has hung up refuses both questions.
+            if is_left() {
+                drop(port.clear(ClearBuffer::Output));
+            }
         }
         self.received.clear();
         self.place = Place::Lost;
@@ -112,7 +122,12 @@ impl LinePort {
             listener(Dialogue::Sent(line));
         }
         let ended = [line, self.settings.line_end.as_str()].concat();
-        self.write(ended.as_bytes(), deadline).map_err(|error| error.sent(line))
+        self.write(ended.as_bytes(), deadline).map_err(|error| error.sent(line))?;
+        if !self.settings.echo {
+            return Ok(());
+        }
+        let echo = self.read_line(deadline).map_err(|error| error.sent(line))?;
+        self.expect(line, &echo, line)
     }
 
     /// Sends a line and returns the reply, without its end.
@@ -146,6 +161,18 @@ impl LinePort {
 
     /// The next line of a reply that has several.
     pub fn read_line(&mut self, deadline: Deadline) -> Result<String, DriverError> {
+        match self.next_line(deadline)? {
+            Some(line) => Ok(line),
+            None => Err(self.too_late(deadline)),
+        }
+    }
+
+    /// The next line, or none when there is none yet: for a device that says by itself when it is done.
+    pub fn read_line_within(&mut self, time: Duration) -> Result<Option<String>, DriverError> {
+        self.next_line(Deadline::after(time))
+    }
+
+    fn next_line(&mut self, deadline: Deadline) -> Result<Option<String>, DriverError> {
         let end = self.settings.line_end.of_replies();
         let mut searched = 0;
         loop {
@@ -158,7 +185,7 @@ impl LinePort {
                     if let Some(listener) = &mut self.listener {
                         listener(Dialogue::Received(&line));
                     }
-                    return Ok(line);
+                    return Ok(Some(line));
                 }
                 continue;
             }
@@ -169,7 +196,7 @@ impl LinePort {
                 return Err(DriverError::new(ErrorClass::Retry, self.about(&what)).answered(&self.received));
             }
             if !self.read_more(deadline.remaining())? {
-                return Err(self.too_late(deadline));
+                return Ok(None);
             }
         }
     }
@@ -177,9 +204,10 @@ impl LinePort {
     /// Every line that comes until the port is quiet, as for the rest of an error. One that has no end counts, too.
     pub fn read_until_quiet(&mut self, deadline: Deadline) -> Result<Vec<String>, DriverError> {
         while self.read_more(self.settings.quiet.min(deadline.remaining()))? && !deadline.is_over() {}
+        let is_quiet = !deadline.is_over();
         let text = String::from_utf8_lossy(&self.received).into_owned();
         self.received.clear();
-        self.place = Place::Known;
+        self.place = if is_quiet { Place::Known } else { Place::Lost };
         let lines: Vec<String> =
             text.split(['\r', '\n']).filter(|line| !line.is_empty()).map(ToOwned::to_owned).collect();
         if let Some(listener) = &mut self.listener {
@@ -208,6 +236,11 @@ impl LinePort {
                 return Err(DriverError::new(ErrorClass::Device, self.about(&what)));
             }
         }
+    }
+
+    /// What was dropped since this was asked last, of much only the end: devices say by themselves that they restarted.
+    pub fn take_dropped(&mut self) -> String {
+        String::from_utf8_lossy(&std::mem::take(&mut self.dropped)).into_owned()
     }
 
     /// Says that the last reply was not the one that belongs to the request: what comes next is drained.
@@ -268,21 +301,9 @@ impl LinePort {
     }
 
     fn check(&self, line: &str) -> Result<(), DriverError> {
-        let refuse = |what: String| {
-            let what = format!("port {}: a line may not be sent: {what}", self.settings.path.display());
-            Err(DriverError::new(ErrorClass::Configuration, what).sent(line))
-        };
-        let length = line.len() + self.settings.line_end.as_str().len();
-        if length > self.settings.longest_sent {
-            return refuse(format!("it has {length} bytes with its end, allowed are {}", self.settings.longest_sent));
-        }
-        if line.chars().any(char::is_control) {
-            return refuse("it has a control character".to_owned());
-        }
-        match self.settings.forbidden_beginning(line) {
-            Some(begin) => refuse(format!("lines that begin with {begin:?} are forbidden for this device")),
-            None => Ok(()),
-        }
+        let Some(why) = self.settings.refusal(line) else { return Ok(()) };
+        let what = format!("port {}: a line may not be sent: {why}", self.settings.path.display());
+        Err(DriverError::new(ErrorClass::Configuration, what).sent(line))
     }
 
     /// Makes sure that the next thing that comes is the reply to the next request.
@@ -297,10 +318,9 @@ impl LinePort {
             }
             // Without waiting; this also notices a device that was pulled out in the meantime.
             Place::Known => {
-                while self.read_more(Duration::ZERO)? && !deadline.is_over() {
-                    self.drop_received();
+                if self.read_more(Duration::ZERO)? || !self.received.is_empty() {
+                    self.drain(deadline)?;
                 }
-                self.drop_received();
             }
         }
         Ok(())
@@ -313,7 +333,9 @@ impl LinePort {
         {
             listener(Dialogue::Dropped(&self.received));
         }
-        self.received.clear();
+        self.dropped.append(&mut self.received);
+        let too_many = self.dropped.len().saturating_sub(self.settings.longest_reply);
+        self.dropped.drain(..too_many);
         count
     }
 

@@ -59,6 +59,8 @@ pub struct PortSettings {
     pub late: Duration,
     /// Pause before each line, for devices that lose characters otherwise.
     pub pause: Duration,
+    /// Whether the device repeats each line that it is sent, before it answers.
+    pub echo: bool,
     /// The longest line that may be sent, with its end, in bytes. Many devices write beyond their buffer after 255.
     pub longest_sent: usize,
     /// The longest line that is taken as a reply, in bytes.
@@ -83,10 +85,24 @@ impl PortSettings {
             quiet: Duration::from_millis(50),
             late: Duration::from_secs(1),
             pause: Duration::ZERO,
+            echo: false,
             longest_sent: 255,
             longest_reply: 4096,
             forbidden: Vec::new(),
         }
+    }
+
+    /// Why `line` may not be sent; none when it may.
+    pub fn refusal(&self, line: &str) -> Option<String> {
+        let length = line.len() + self.line_end.as_str().len();
+        if length > self.longest_sent {
+            return Some(format!("it has {length} bytes with its end, allowed are {}", self.longest_sent));
+        }
+        if line.chars().any(char::is_control) {
+            return Some("it has a control character".to_owned());
+        }
+        let begin = self.forbidden_beginning(line)?;
+        Some(format!("lines that begin with {begin:?} are forbidden for this device"))
     }
 
     /// Whether `line` begins with something forbidden; says with what.

@@ -42,6 +42,12 @@ impl SimulatedLine {
         self.due.push((Instant::now() + delay, bytes.into()));
     }
 
+    /// Drops what was to be sent later.
+    pub fn cancel(&mut self) {
+        let now = Instant::now();
+        self.due.retain(|(when, _)| *when <= now);
+    }
+
     /// Pulls the plug.
     pub fn hang_up(&mut self) {
         self.has_hung_up = true;

@@ -49,7 +49,7 @@ pub struct Conformance<'a> {
     pub bench: Box<dyn Fn() -> Bench + 'a>,
     /// A program that the device can run, as short as it gets; its number of shots is set by the rules.
     pub good: Program,
-    /// A program whose every shot takes half a second or longer, to be stopped in the middle; none where there is none.
+    /// A program whose every shot takes a third of a second or longer, to be stopped in the middle; none where there is none.
     pub long: Option<Program>,
     /// Programs beyond the limits, with the number of the instruction that is to blame; none for the whole program.
     pub bad: Vec<(Program, Option<usize>)>,

@@ -254,10 +254,13 @@ fn pulled_in_run(suite: &Conformance<'_>, bench: &mut Bench) -> Result<(), Strin
         return Ok(());
     }
     match end {
+        // They were all on this side of the cable already.
+        Ok(RunEnd::Complete) if rows.len() == suite.many as usize => {}
         Ok(end) => return Err(format!("it ended as {end:?} after {} shots", rows.len())),
-        Err(error) if error.class() == ErrorClass::Device => suite.check_rows(bench, &rows)?,
+        Err(error) if error.class() == ErrorClass::Device => {}
         Err(error) => return Err(failed("run", &error)),
     }
+    suite.check_rows(bench, &rows)?;
     bench.device.replug();
     suite.ready(bench)?;
     suite.run_well(bench, 2)
