@@ -1,6 +1,7 @@
 //! `qspool driver`: the drivers of the configuration, and one experiment by hand.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -15,8 +16,9 @@ use super::outcome::{self, ShownResult};
 use super::output::{self, GOOD, styled};
 use super::plan;
 use crate::backend::DriverOptions;
+use crate::backend::device::{LineOptions, Listener};
 use crate::config::Config;
-use crate::job::DriverName;
+use crate::job::{DriverName, NameError};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DriverCommand {
@@ -26,7 +28,7 @@ pub(super) enum DriverCommand {
     Check(NamedArguments),
     /// Ask a device who it is. No output changes.
     Identify(NamedArguments),
-    /// Run one experiment by hand, and leave the device safe.
+    /// Run one experiment by hand, show what is said to the device and what it answers, and leave it safe.
     Try(TryArguments),
 }
 
@@ -39,12 +41,38 @@ pub(super) struct ListArguments {
     json: bool,
 }
 
+/// A driver of the configuration, or the file of a device that speaks lines.
+#[derive(Debug, Clone)]
+enum Chosen {
+    Name(DriverName),
+    File(PathBuf),
+}
+
+impl FromStr for Chosen {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if text.contains(['/', '.']) { Ok(Self::File(text.into())) } else { text.parse().map(Self::Name) }
+    }
+}
+
+/// Which driver is meant.
 #[derive(Debug, Args)]
-pub(super) struct NamedArguments {
-    /// The driver, by its name in the configuration.
-    name: DriverName,
+pub(super) struct DriverArguments {
+    /// The driver: its name in the configuration, or the TOML file of a device that speaks lines.
+    #[arg(value_name = "NAME|FILE.toml")]
+    driver: Chosen,
+    /// Where the device of a file is; `sim:` is the one that the file simulates.
+    #[arg(long, value_name = "PORT", default_value = "sim:")]
+    port: String,
     #[command(flatten)]
     config: ConfigArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NamedArguments {
+    #[command(flatten)]
+    which: DriverArguments,
     /// Print JSON, for programs.
     #[arg(long)]
     json: bool,
@@ -52,13 +80,14 @@ pub(super) struct NamedArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct TryArguments {
-    /// The driver, by its name in the configuration.
-    name: DriverName,
+    #[command(flatten)]
+    which: DriverArguments,
     /// The file with a job; its first experiment is run, whatever a backend would say to it.
     #[arg(value_name = "JOB.json")]
     job: PathBuf,
-    #[command(flatten)]
-    config: ConfigArguments,
+    /// Leave out what is said to the device and what it answers.
+    #[arg(long)]
+    quiet: bool,
 }
 
 /// How long a request may take. Whoever tries something by hand waits a little longer than the daemon.
@@ -99,16 +128,26 @@ fn list(arguments: &ListArguments) -> Result<(), Failure> {
     output::print_table(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
 }
 
-/// The driver of this name, whose device was not touched yet.
-fn driver(config: &ConfigArguments, name: &DriverName) -> Result<Box<dyn Driver>, Failure> {
-    let config = Config::read(config.config.as_deref())?;
-    let options: &DriverOptions = config.drivers.get(name).ok_or_else(|| {
-        let known: Vec<String> = config.drivers.keys().map(ToString::to_string).collect();
-        let known =
-            if known.is_empty() { "there are none".to_owned() } else { format!("there are: {}", known.join(", ")) };
-        Failure::new(Exit::Usage, format!("there is no driver {name}; {known}"))
-    })?;
-    options.make_driver(name.as_str())().map_err(|error| failed("the driver cannot be used", &error))
+impl DriverArguments {
+    /// The driver, whose device was not touched yet.
+    fn make(&self, listener: Option<Listener>) -> Result<Box<dyn Driver>, Failure> {
+        let made = match &self.driver {
+            Chosen::File(file) => {
+                let options = DriverOptions::Line(LineOptions { file: file.clone(), port: self.port.clone() });
+                options.make(&file.display().to_string(), listener)
+            }
+            Chosen::Name(name) => {
+                let config = Config::read(self.config.config.as_deref())?;
+                let options = config.drivers.get(name).ok_or_else(|| {
+                    let known: Vec<String> = config.drivers.keys().map(ToString::to_string).collect();
+                    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                    Failure::new(Exit::Usage, format!("there is no driver {name}; there are: {known}"))
+                })?;
+                options.make(name.as_str(), listener)
+            }
+        };
+        made.map_err(|error| failed("the driver cannot be used", &error))
+    }
 }
 
 fn failed(what: &str, error: &DriverError) -> Failure {
@@ -122,11 +161,11 @@ fn failed(what: &str, error: &DriverError) -> Failure {
 }
 
 fn check(arguments: &NamedArguments) -> Result<(), Failure> {
-    let can = driver(&arguments.config, &arguments.name)?.capabilities();
+    let can = arguments.which.make(None)?.capabilities();
     let stop = format!("{:?}", can.stop);
     if arguments.json {
         return output::print_json(&json!({
-            "name": arguments.name, "instructions": can.instructions, "num_wires": can.num_wires,
+            "instructions": can.instructions, "num_wires": can.num_wires,
             "max_shots": can.max_shots, "largest_value": can.largest_value, "stop": stop,
             "calibration": can.calibration,
         }));
@@ -143,7 +182,7 @@ fn check(arguments: &NamedArguments) -> Result<(), Failure> {
 }
 
 fn identify(arguments: &NamedArguments) -> Result<(), Failure> {
-    let mut driver = driver(&arguments.config, &arguments.name)?;
+    let mut driver = arguments.which.make(None)?;
     let identity = driver.identify(Deadline::after(PATIENCE)).map_err(|error| failed("no device", &error));
     driver.close();
     let Identity { vendor, model, serial, firmware, is_simulated } = identity?;
@@ -175,7 +214,8 @@ impl ShotSink for Shots {
 
 fn try_out(arguments: &TryArguments) -> Result<(), Failure> {
     let (name, program) = read_experiment(&arguments.job)?;
-    let mut driver = driver(&arguments.config, &arguments.name)?;
+    let listener: Option<Listener> = if arguments.quiet { None } else { Some(Box::new(|said| output::note(said))) };
+    let mut driver = arguments.which.make(listener)?;
     driver.validate(&program).map_err(|problem| {
         Failure::new(Exit::Usage, format!("{} is not for this device", arguments.job.display()))
             .because(format!("{name}: {problem}"))

@@ -8,4 +8,4 @@ mod shots;
 
 pub use availability::Availability;
 pub use handle::{Device, DeviceError, MakeDriver, Ran, StopRun};
-pub use options::DriverOptions;
+pub use options::{DriverOptions, LineOptions, Listener};
