@@ -371,6 +371,22 @@ async fn a_stopping_spooler_makes_the_device_safe_and_puts_the_job_back() {
     assert!(!apparatus.bench().outputs_on);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_lets_the_device_go_before_it_is_taken_again() {
+    let apparatus = Apparatus::default();
+    let (_temp, provider, mut spooler) = served(&apparatus).await;
+    submit(&provider, 0, JOB).await;
+    end_of(&provider, 0).await;
+    eventually("the job is let go", async || provider.jobs(Place::Running).await.ok()?.is_empty().then_some(())).await;
+    spooler.reload(apparatus.plan(&provider, SpoolerOptions::default())).await;
+    submit(&provider, 1, JOB).await;
+    assert_eq!(end_of(&provider, 1).await.status, JobState::Done);
+    let order: Vec<&str> =
+        apparatus.bench().requests.iter().copied().filter(|asked| ["identify", "close"].contains(asked)).collect();
+    assert_eq!(order, ["identify", "close", "identify"]);
+    spooler.drain().await;
+}
+
 #[test]
 fn a_device_tells_what_a_person_should_look_at() {
     let apparatus = Apparatus::default();

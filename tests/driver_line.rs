@@ -45,7 +45,7 @@ fn a_job_is_run_by_a_device_that_a_file_describes() {
 fn a_job_beyond_the_limits_of_the_device_is_refused_before_a_line_is_sent() {
     let lab = lab("/nowhere/ttyACM0");
     // Each exposure is within the schema; together they are longer than the device can do.
-    let long = JOB.replace(r#"["expose", [], [0.01]]"#, &vec![r#"["expose", [], [10]]"#; 7].join(", "));
+    let long = JOB.replace(r#"["expose", [], [0.01]]"#, &[r#"["expose", [], [10]]"#; 7].join(", "));
     std::fs::write(lab.path().join("job.json"), long).expect("written");
     let refused = lab.run(&["submit", "counter", "job.json"]);
     let said = String::from_utf8(refused.stderr).expect("text");

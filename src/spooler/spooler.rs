@@ -93,6 +93,9 @@ impl Spooler {
         self.keepers.close();
         self.keepers.wait().await;
         self.keepers.reopen();
+        // So that the next plan finds the ports free. A device that still runs a job is let go when that has ended.
+        let idle = |backend: &Arc<Backend>| Arc::strong_count(backend) == 1;
+        let_devices_go(std::mem::take(&mut self.backends).into_iter().filter(idle)).await;
         self.shared.stop_taking = CancellationToken::new();
         if plan.options.memory_limit_mib != self.shared.options.memory_limit_mib {
             self.shared.memory = memory_of(&plan.options);
@@ -125,16 +128,7 @@ impl Spooler {
                 );
             }
         }
-        self.let_devices_go().await;
-    }
-
-    /// Makes all devices safe, side by side, and lets them go.
-    async fn let_devices_go(self) {
-        let mut closing = JoinSet::new();
-        for backend in self.backends.into_iter().filter(|backend| backend.device().is_some()) {
-            closing.spawn_blocking(move || backend.device().map(Device::close));
-        }
-        closing.join_all().await;
+        let_devices_go(self.backends).await;
     }
 
     fn serve(&mut self, plan: Plan) {
@@ -148,7 +142,6 @@ impl Spooler {
             };
             self.workers.insert(backend.name().clone(), (*workers, slots));
         }
-        // Those of the plan before go, with their devices, when their last jobs have ended.
         self.backends = backends.iter().map(|served| Arc::clone(&served.backend)).collect();
         for (name, source) in storages {
             let mut fed = Vec::new();
@@ -160,6 +153,15 @@ impl Spooler {
             self.keepers.spawn(keeper.keep());
         }
     }
+}
+
+/// Makes devices safe, side by side, and lets them go.
+async fn let_devices_go(backends: impl IntoIterator<Item = Arc<Backend>>) {
+    let mut closing = JoinSet::new();
+    for backend in backends.into_iter().filter(|backend| backend.device().is_some()) {
+        closing.spawn_blocking(move || backend.device().map(Device::close));
+    }
+    closing.join_all().await;
 }
 
 fn memory_of(options: &SpoolerOptions) -> Arc<Semaphore> {
