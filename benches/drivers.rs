@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use qspool_driver::{Deadline, Driver, Instruction, Outcome, Program, RunControl, RunEnd, ShotSink, WireOrder};
+use qspool_driver::{Deadline, Driver, Instruction, Outcome, Program, RunControl, RunEnd, WireOrder};
 use qspool_exec::{ExecDriver, ExecSettings};
 use qspool_line::{LineDriver, LineFile};
 use qspool_serial::{LinePort, PortSettings, SimulatedLine, SimulatedPort};
@@ -15,15 +15,6 @@ use serde_json::Map;
 
 /// How often each is repeated; the median counts.
 const ROUNDS: usize = 5;
-
-#[derive(Default)]
-struct Shots(Outcome);
-
-impl ShotSink for Shots {
-    fn shot(&mut self, values: &[i64]) {
-        self.0.push(values);
-    }
-}
 
 fn soon() -> Deadline {
     Deadline::after(Duration::from_secs(300))
@@ -61,7 +52,7 @@ fn round_trips() {
 fn run(driver: &mut dyn Driver, program: &Program) -> Duration {
     driver.prepare(program, soon()).expect("prepared");
     let begin = Instant::now();
-    let end = driver.run(&RunControl::until(soon()), &mut Shots::default()).expect("it runs");
+    let end = driver.run(&RunControl::until(soon()), &mut Outcome::default()).expect("it runs");
     assert_eq!(end, RunEnd::Complete);
     begin.elapsed()
 }

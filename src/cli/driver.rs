@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use qspool_driver::{Deadline, Driver, DriverError, ErrorClass, Identity, RunControl, RunEnd, SafeState, ShotSink};
+use qspool_driver::{Deadline, Driver, DriverError, ErrorClass, Identity, RunControl, RunEnd, SafeState};
 use qspool_driver::{Instruction, Outcome, Program, WireOrder};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -202,16 +202,6 @@ fn identify(arguments: &NamedArguments) -> Result<(), Failure> {
     ]))
 }
 
-/// The shots of the experiment.
-#[derive(Default)]
-struct Shots(Outcome);
-
-impl ShotSink for Shots {
-    fn shot(&mut self, values: &[i64]) {
-        self.0.push(values);
-    }
-}
-
 fn try_out(arguments: &TryArguments) -> Result<(), Failure> {
     let (name, program) = read_experiment(&arguments.job)?;
     let listener: Option<Listener> = if arguments.quiet { None } else { Some(Box::new(|said| output::note(said))) };
@@ -238,11 +228,11 @@ fn run_experiment(driver: &mut dyn Driver, program: &Program) -> Result<Outcome,
     output::note(format!("{} {} {}", identity.model, identity.serial, identity.firmware).trim_end());
     driver.configure(Deadline::after(PATIENCE))?;
     let plan = driver.prepare(program, Deadline::after(PATIENCE))?;
-    let mut shots = Shots::default();
+    let mut shots = Outcome::default();
     let control = RunControl::until(Deadline::after(plan.total.saturating_mul(2).saturating_add(PATIENCE)));
     let end = driver.run(&control, &mut shots)?;
     debug_assert_eq!(end, RunEnd::Complete, "nobody has told it to stop");
-    Ok(shots.0)
+    Ok(shots)
 }
 
 /// An experiment of a job as far as a driver needs it.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Deadline, StopFlag};
+use crate::{Deadline, Outcome, StopFlag};
 
 /// What a prepared run will take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,4 +49,11 @@ pub enum RunEnd {
 pub trait ShotSink {
     /// Takes the next shot: one integer per measured wire, in the order of the `measure` instructions.
     fn shot(&mut self, values: &[i64]);
+}
+
+/// Takes whatever it is given.
+impl ShotSink for Outcome {
+    fn shot(&mut self, values: &[i64]) {
+        self.push(values);
+    }
 }

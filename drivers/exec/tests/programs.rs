@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use qspool_driver::testing::{Bench, Conformance, TestDevice};
 use qspool_driver::{
-    Deadline, Driver, DriverError, ErrorClass, Instruction, Outcome, Program, RunControl, RunEnd, ShotSink, WireOrder,
+    Deadline, Driver, DriverError, ErrorClass, Instruction, Outcome, Program, RunControl, RunEnd, WireOrder,
 };
 use qspool_exec::{ExecDriver, ExecSettings};
 use serde_json::{Map, Value, json};
@@ -81,15 +81,6 @@ fn program(angle: f64, shots: u32) -> Program {
     }
 }
 
-#[derive(Default)]
-struct Shots(Outcome);
-
-impl ShotSink for Shots {
-    fn shot(&mut self, values: &[i64]) {
-        self.0.push(values);
-    }
-}
-
 fn soon() -> Deadline {
     Deadline::after(Duration::from_secs(20))
 }
@@ -101,9 +92,9 @@ fn ready(driver: &mut ExecDriver) {
 
 fn run(driver: &mut ExecDriver, shots: u32, control: &RunControl) -> (Result<RunEnd, DriverError>, usize) {
     driver.prepare(&program(1.0, shots), soon()).expect("prepared");
-    let mut sink = Shots::default();
+    let mut sink = Outcome::default();
     let end = driver.run(control, &mut sink);
-    (end, sink.0.shots().len())
+    (end, sink.shots().len())
 }
 
 #[test]
@@ -154,7 +145,7 @@ fn a_program_that_dies_in_a_run_is_started_again() {
     assert!(error.to_string().contains("SIGKILL"), "{error}");
     ready(&mut driver);
     driver.prepare(&program(1.0, 2), soon()).expect("prepared");
-    let mut sink = Shots::default();
+    let mut sink = Outcome::default();
     assert_eq!(driver.run(&RunControl::until(soon()), &mut sink), Ok(RunEnd::Complete));
 }
 
@@ -207,7 +198,7 @@ fn a_program_ends_safely_when_the_daemon_is_gone() {
     driver.prepare(&program(1.0, 1000), soon()).expect("prepared");
     // As in a daemon that is killed, nobody says anything more: the stream just closes, in the middle of a run.
     let control = RunControl::until(Deadline::after(Duration::from_millis(600)));
-    let _killed = driver.run(&control, &mut Shots::default());
+    let _killed = driver.run(&control, &mut Outcome::default());
     drop(driver);
     let begin = Instant::now();
     while coin.made_safe().is_empty() {

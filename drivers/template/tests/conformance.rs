@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use qspool_driver::testing::{Bench, Conformance};
-use qspool_driver::{Deadline, Driver, Instruction, Outcome, Program, RunControl, RunEnd, ShotSink, WireOrder};
+use qspool_driver::{Deadline, Driver, Instruction, Outcome, Program, RunControl, RunEnd, WireOrder};
 use qspool_template::TemplateDriver;
 
 fn driver() -> TemplateDriver {
@@ -42,15 +42,6 @@ fn the_template_passes_the_conformance_suite() {
     conformance.assert();
 }
 
-#[derive(Default)]
-struct Shots(Outcome);
-
-impl ShotSink for Shots {
-    fn shot(&mut self, values: &[i64]) {
-        self.0.push(values);
-    }
-}
-
 #[test]
 fn the_light_is_that_of_the_lamp() {
     let mut driver = driver();
@@ -58,8 +49,8 @@ fn the_light_is_that_of_the_lamp() {
     assert!(driver.identify(soon()).expect("it is there").is_simulated);
     driver.configure(soon()).expect("configured");
     driver.prepare(&program(0.025, [1, 1]), soon()).expect("prepared");
-    let mut shots = Shots::default();
+    let mut shots = Outcome::default();
     assert_eq!(driver.run(&RunControl::until(soon()), &mut shots), Ok(RunEnd::Complete));
-    assert_eq!(shots.0.rows().iter().map(|row| row.to_vec()).collect::<Vec<_>>(), [[0, 25]]);
+    assert_eq!(shots.rows().iter().map(|row| row.to_vec()).collect::<Vec<_>>(), [[0, 25]]);
     driver.close();
 }
