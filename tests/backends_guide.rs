@@ -66,7 +66,7 @@ fn a_phase_of_half_a_turn_takes_the_drive_back() {
 #[test]
 fn the_schema_takes_a_job_and_the_simulator_runs_it() {
     let schema = BackendSchema::parse(include_str!("backends_guide/oscillator.json")).expect("a schema");
-    assert_eq!(schema.simulator(), "oscillator");
+    assert_eq!(schema.simulator(), Some("oscillator"));
     let job = |instruction: &str| {
         format!(
             r#"{{"experiment_0": {{"instructions": [{instruction}, ["measure", [0], []]], "num_wires": 1, "shots": 3}}}}"#

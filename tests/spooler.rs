@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::fated::{Fate, Fated, away};
 use common::{TempStorage, backend, eventually, job_id, plan};
-use qspool::backend::{Backend, BackendOptions, SchemaSet};
+use qspool::backend::{Backend, BackendOptions, Runner, SchemaSet};
 use qspool::job::{BackendName, Document, JobState, Status};
 use qspool::schema::BackendSchema;
 use qspool::simulator::{Prepared, Shape, SimulationError, Simulator};
@@ -60,7 +60,7 @@ fn plan_with(provider: Provider, simulator: &'static dyn Simulator, options: Spo
     let (_, text) = schemas.get(&backend()).expect("built in");
     let schema = BackendSchema::parse(text).expect("a schema");
     let served = ServedBackend {
-        backend: Arc::new(Backend::new(backend(), schema, simulator)),
+        backend: Arc::new(Backend::new(backend(), schema, Runner::Simulator(simulator))),
         workers: 1,
         storages: vec![provider.name().clone()],
     };

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::job::{BackendName, NameError, StorageName};
+use crate::job::{BackendName, DriverName, NameError, StorageName};
 
 /// One backend that is served.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -23,13 +23,17 @@ pub struct BackendOptions {
     /// How many jobs of the backend run at the same time.
     #[schemars(range(min = 1, max = 1024))]
     pub workers: u32,
+    /// The driver of the device that runs the jobs, by its name in the table `driver`. Without it, the simulator that the
+    /// schema names.
+    #[schemars(with = "Option<String>", example = &"exec")]
+    pub driver: Option<DriverName>,
     /// Whether the configuration and the results are signed, by the key of the table `signing`.
     pub sign: bool,
 }
 
 impl Default for BackendOptions {
     fn default() -> Self {
-        Self { schema: None, storage: None, workers: 1, sign: false }
+        Self { schema: None, storage: None, workers: 1, driver: None, sign: false }
     }
 }
 

@@ -11,7 +11,9 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use super::dropbox;
 use super::failure::{Exit, Failure};
 use super::output::print_failure;
-use super::{backends, cancel, check, demo, jobs, key, result, run, schema, status, storage, submit, verify};
+use super::{
+    backends, cancel, check, demo, driver, jobs, key, ports, result, run, schema, status, storage, submit, verify,
+};
 use crate::job::StorageName;
 
 /// The spooler daemon that puts quantum hardware and simulators on the network.
@@ -56,6 +58,11 @@ enum Command {
     /// Make and show the key that signs configurations and results.
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Show the drivers of devices, and try them by hand.
+    #[command(subcommand)]
+    Driver(driver::DriverCommand),
+    /// List the serial ports of this machine and what is plugged in.
+    Ports(ports::PortsArguments),
     /// Prepare a storage on Dropbox.
     #[cfg(feature = "storage-dropbox")]
     #[command(subcommand)]
@@ -123,6 +130,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Result(arguments) => in_runtime(result::run(arguments)),
         Command::Verify(arguments) => in_runtime(verify::run(arguments)),
         Command::Key(command) => key::run(command),
+        Command::Driver(command) => driver::run(command),
+        Command::Ports(arguments) => ports::run(&arguments),
         Command::Jobs(arguments) => in_runtime(jobs::run(arguments)),
         Command::Cancel(arguments) => in_runtime(cancel::run(arguments)),
         #[cfg(feature = "storage-dropbox")]

@@ -10,7 +10,6 @@ use super::output::{self, BAD, CAUTION, GOOD, NAME, styled, table};
 use super::plan;
 use super::signing::{SigningKey, signing_key};
 use super::storage::Look;
-use crate::backend::Backend;
 use crate::config::{self, Config};
 use crate::signing::PrivateKey;
 use crate::storage::{Provider, StorageErrorKind};
@@ -84,7 +83,7 @@ fn check_backends(config: &Config, has_key: bool) -> Result<usize, Failure> {
     output::print(styled(NAME, "backends"))?;
     let (mut rows, mut bad) = (Vec::new(), 0);
     for (name, options) in plan::backends(config, &schemas) {
-        let verdict = match Backend::open(&name, &options, &schemas) {
+        let verdict = match plan::open_backend(&config.drivers, &name, &options, &schemas) {
             Ok(_) if options.sign && !has_key => {
                 bad += 1;
                 format!("{} it is to sign, and there is no key that it could sign with", styled(BAD, "bad:"))

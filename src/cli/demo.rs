@@ -1,5 +1,6 @@
 //! `qspool demo`: the daemon at work on a storage of its own, shown with a telling job for each backend.
 
+use std::collections::BTreeMap;
 use std::f64::consts::{FRAC_PI_2, PI, TAU};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -66,7 +67,8 @@ pub(super) async fn run(arguments: DemoArguments) -> Result<(), Failure> {
     let provider = Provider::open(name.clone(), &StorageOptions::local(place.path()), context).await?;
     let schemas = SchemaSet::load(None)?;
     let backends = schemas.names().map(|name| (name.clone(), BackendOptions::default())).collect();
-    let plan = plan_of(backends, &schemas, None, vec![(name, Source::Open(provider.clone()))], options)?;
+    let plan =
+        plan_of(backends, &BTreeMap::new(), &schemas, None, vec![(name, Source::Open(provider.clone()))], options)?;
 
     let shown = place.path().display().to_string();
     output::note(format!("serving four simulators from {}", styled(NAME, &shown)));

@@ -7,6 +7,7 @@ mod chart;
 mod check;
 mod client;
 mod demo;
+mod driver;
 #[cfg(feature = "storage-dropbox")]
 mod dropbox;
 mod failure;
@@ -15,6 +16,7 @@ mod key;
 mod outcome;
 mod output;
 mod plan;
+mod ports;
 mod result;
 mod run;
 mod schema;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use qspool_driver::Outcome;
 use serde::Deserialize;
 
 use super::chart::{Bar, chart};
@@ -28,6 +29,17 @@ struct ShownHeader {
 #[derive(Debug, Deserialize)]
 pub(super) struct ShownData {
     pub(super) memory: Vec<String>,
+}
+
+impl ShownResult {
+    /// The result of one experiment that did not become a document.
+    pub(super) fn of_outcome(name: &str, outcome: &Outcome) -> Self {
+        let shown = |row: &[i64]| row.iter().map(i64::to_string).collect::<Vec<_>>().join(" ");
+        let rows: Vec<String> = outcome.rows().iter().map(|row| shown(row)).collect();
+        let memory = outcome.shots().iter().map(|&shot| rows[shot as usize].clone()).collect();
+        let header = ShownHeader { name: name.to_owned() };
+        Self { results: vec![ShownExperiment { header, data: ShownData { memory } }] }
+    }
 }
 
 /// More different outcomes than this are summed up in the last line.

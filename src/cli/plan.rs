@@ -1,12 +1,13 @@
 //! From the configuration to what the spooler serves.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::failure::Failure;
 use super::signing::require_signing_key;
-use crate::backend::{Backend, BackendOptions, SchemaSet};
+use crate::backend::{Backend, BackendError, BackendOptions, DriverOptions, SchemaSet};
 use crate::config::Config;
-use crate::job::{BackendName, StorageName};
+use crate::job::{BackendName, DriverName, StorageName};
 use crate::signing::PrivateKey;
 use crate::spooler::{Plan, ServedBackend, Source, SpoolerOptions};
 use crate::storage::StorageOptions;
@@ -24,6 +25,20 @@ pub(super) fn backends(config: &Config, schemas: &SchemaSet) -> Vec<(BackendName
     }
 }
 
+/// The backend `name`, on what the configuration has it run on.
+pub(super) fn open_backend(
+    drivers: &BTreeMap<DriverName, DriverOptions>,
+    name: &BackendName,
+    options: &BackendOptions,
+    schemas: &SchemaSet,
+) -> Result<Backend, BackendError> {
+    // The configuration was checked to have every driver that a backend names.
+    match options.driver.as_ref().and_then(|driver| drivers.get_key_value(driver)) {
+        Some((driver, settings)) => Backend::open_on_device(name, options, schemas, driver, settings),
+        None => Backend::open(name, options, schemas),
+    }
+}
+
 /// Everything that the spooler needs.
 pub(super) fn plan(config: &Config) -> Result<Plan, Failure> {
     let schemas = schemas(config)?;
@@ -35,12 +50,13 @@ pub(super) fn plan(config: &Config) -> Result<Plan, Failure> {
         Some((name, _)) => Some(require_signing_key(config, Some(format!("the backend {name} is to sign")))?.key),
         None => None,
     };
-    plan_of(backends, &schemas, key.as_ref(), storages, config.spooler.clone())
+    plan_of(backends, &config.drivers, &schemas, key.as_ref(), storages, config.spooler.clone())
 }
 
 /// The same from its parts; a backend without a list of storages is served at all.
 pub(super) fn plan_of(
     backends: Vec<(BackendName, BackendOptions)>,
+    drivers: &BTreeMap<DriverName, DriverOptions>,
     schemas: &SchemaSet,
     key: Option<&Arc<PrivateKey>>,
     storages: Vec<(StorageName, Source)>,
@@ -48,7 +64,7 @@ pub(super) fn plan_of(
 ) -> Result<Plan, Failure> {
     let mut served = Vec::new();
     for (name, options) in backends {
-        let backend = Backend::open(&name, &options, schemas)?;
+        let backend = open_backend(drivers, &name, &options, schemas)?;
         let backend = match key.filter(|_| options.sign) {
             Some(key) => backend.signed_by(Arc::clone(key)),
             None => backend,

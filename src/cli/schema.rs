@@ -102,15 +102,15 @@ fn check(file: &Path) -> Result<(), Failure> {
     let bad =
         |error: String| Failure::new(Exit::Configuration, format!("{shown} is not a backend's schema")).because(error);
     let schema = BackendSchema::parse(&text).map_err(|error| bad(error.to_string()))?;
-    if simulator(schema.simulator()).is_none() {
+    if let Some(named) = schema.simulator().filter(|named| simulator(named).is_none()) {
         let known: Vec<&str> = SIMULATORS.iter().map(|(name, _)| *name).collect();
-        let named = schema.simulator();
         return Err(bad(format!("there is no simulator {named:?}; there are: {}", known.join(", "))));
     }
     let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let name: BackendName = stem.parse().map_err(|error| {
         Failure::new(Exit::Configuration, format!("{shown} is not named for a backend")).because(error)
     })?;
-    output::note(format!("{} backend {name}, simulator {}", styled(GOOD, "good:"), schema.simulator()));
+    let runs_on = schema.simulator().map_or_else(|| "on a device".to_owned(), |named| format!("simulator {named}"));
+    output::note(format!("{} backend {name}, {runs_on}", styled(GOOD, "good:")));
     output::print_json(&schema.configuration(&name))
 }

@@ -15,7 +15,7 @@ use super::plan;
 use super::result::print_result;
 use super::signing::signing_key;
 use super::wait::{WaitArguments, watch_to_end};
-use crate::backend::{Backend, BackendOptions};
+use crate::backend::BackendOptions;
 use crate::job::{BackendName, Document, JobId, JobState, Status, UserName};
 use crate::signing::PrivateKey;
 use crate::storage::{Provider, StorageErrorKind};
@@ -167,7 +167,7 @@ fn check(client: &Client, backend: &BackendName, text: &[u8], path: &Path) -> Re
         .hint("--no-check submits to a backend that another daemon serves"));
     };
     let options: &BackendOptions = options;
-    match Backend::open(backend, options, &schemas)?.prepare(text) {
+    match plan::open_backend(&client.config.drivers, backend, options, &schemas)?.prepare(text) {
         Ok(_) => Ok(()),
         Err(rejection) => {
             let failure = Failure::new(Exit::Usage, format!("{} is not a job for {backend}", shown(path)));

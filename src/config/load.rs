@@ -12,8 +12,8 @@ use super::layers::{Key, Layers, PREFIX, Step};
 use super::options::{SchemasOptions, Tables};
 use super::schema::schema;
 use super::sources::{FILE_VARIABLE, SourceFile, Sources};
-use crate::backend::{BackendOptions, SchemaSource};
-use crate::job::{BackendName, StorageName};
+use crate::backend::{BackendOptions, DriverOptions, SchemaSource};
+use crate::job::{BackendName, DriverName, StorageName};
 use crate::secret::Secret;
 use crate::service::LogOptions;
 use crate::signing::SigningOptions;
@@ -27,6 +27,8 @@ pub struct Config {
     pub storages: BTreeMap<StorageName, StorageOptions>,
     /// The backends that are served; without a list, all whose schemas are known.
     pub backends: Option<BTreeMap<BackendName, BackendOptions>>,
+    /// The drivers of devices.
+    pub drivers: BTreeMap<DriverName, DriverOptions>,
     /// Where schemas come from.
     pub schemas: SchemasOptions,
     /// Where the key lies that signs.
@@ -78,10 +80,11 @@ impl Config {
             let key = key_of(error.path());
             Problem::new(layers.place(&key), format!("{key}: {}", error.inner()))
         })?;
-        ConfigError::unless_none(unknown_storages(&tables, &layers))?;
+        ConfigError::unless_none(unknown_names(&tables, &layers))?;
         Ok(Self {
             storages: tables.storage,
             backends: Some(tables.backend).filter(|backends| !backends.is_empty()),
+            drivers: tables.driver,
             schemas: tables.schemas,
             signing: tables.signing,
             private_jwk: sources.private_jwk.clone(),
@@ -201,11 +204,17 @@ fn key_of(path: &serde_path_to_error::Path) -> Key {
     Key(path.iter().filter_map(step).collect())
 }
 
-/// Finds the storages that a backend names and nobody configured.
-fn unknown_storages(tables: &Tables, layers: &Layers) -> Vec<Problem> {
+/// Finds the storages and drivers that a backend names and nobody configured.
+fn unknown_names(tables: &Tables, layers: &Layers) -> Vec<Problem> {
     let known: Vec<_> = tables.storage.keys().map(StorageName::as_str).collect();
+    let known_drivers: Vec<_> = tables.driver.keys().map(DriverName::as_str).collect();
     let mut problems = Vec::new();
     for (backend, options) in &tables.backend {
+        if let Some(driver) = options.driver.as_ref().filter(|driver| !tables.driver.contains_key(*driver)) {
+            let key = Key::from_iter(["backend", backend.as_str(), "driver"]);
+            let what = format!("{key} is {:?}; there is no driver of this name", driver.as_str());
+            problems.push(Problem::new(layers.place(&key), what).with_nearest(driver.as_str(), &known_drivers));
+        }
         for (index, storage) in options.storage.iter().flatten().enumerate() {
             if !tables.storage.contains_key(storage) {
                 let key = Key::from_iter(["backend", backend.as_str(), "storage"]).element(index);

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::backend::BackendOptions;
-use crate::job::{BackendName, StorageName};
+use crate::backend::{BackendOptions, DriverOptions};
+use crate::job::{BackendName, DriverName, StorageName};
 use crate::service::LogOptions;
 use crate::signing::SigningOptions;
 use crate::spooler::SpoolerOptions;
@@ -25,6 +25,9 @@ pub(super) struct Tables {
     /// The backends that are served, by name. Without any, all whose schemas are known.
     #[schemars(with = "BTreeMap<String, BackendOptions>", example = &"fermions")]
     pub(super) backend: BTreeMap<BackendName, BackendOptions>,
+    /// The drivers of devices, by name.
+    #[schemars(with = "BTreeMap<String, DriverOptions>", example = &"exec")]
+    pub(super) driver: BTreeMap<DriverName, DriverOptions>,
     /// Where schemas of backends come from, beside the built-in ones.
     pub(super) schemas: SchemasOptions,
     /// Whose key signs what backends with `sign = true` write.

@@ -10,6 +10,6 @@ mod status;
 pub use configuration::{BackendConfig, BackendStatus, ClientConfig, GateConfig};
 pub use document::{Document, DocumentError, SignedParts};
 pub use experiment::{Experiment, Job};
-pub use names::{BackendName, DocumentId, InstanceName, JobId, KeyId, NameError, StorageName, UserName};
-pub use result::{ResultWriter, result_size_bound};
+pub use names::{BackendName, DocumentId, DriverName, InstanceName, JobId, KeyId, NameError, StorageName, UserName};
+pub use result::{DeviceMark, ResultWriter, result_size_bound};
 pub use status::{JobState, Status};

@@ -86,6 +86,11 @@ name!(
     StorageName, "storage name", "1 to 64 lower-case letters and digits", 64, lower_case_or_digit, |_| true
 );
 name!(
+    /// The name of a driver in the configuration: lower-case letters, digits, `_` and `-`, at most 64 characters.
+    DriverName, "driver name", "1 to 64 lower-case letters, digits, _ and -", 64,
+    |byte| lower_case_or_digit(byte) || byte == b'_' || byte == b'-', |_| true
+);
+name!(
     /// The id of a job: `[A-Za-z0-9_-]{1,128}`, and dots inside, since on Dropbox the name of a user is part of it.
     ///
     /// Where qspool makes one it is a time-ordered `ObjectId`; peers make random ones.

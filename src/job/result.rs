@@ -17,6 +17,23 @@ pub struct ResultWriter {
     has_experiment: bool,
 }
 
+/// Which device ran an experiment. Readers of the reference pass over it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeviceMark {
+    /// The name of its driver in the configuration.
+    pub driver: String,
+    /// What it is.
+    pub model: String,
+    /// Its serial number; may be empty.
+    pub serial: String,
+    /// Its firmware; may be empty.
+    pub firmware: String,
+    /// Which calibration turned parameters into levels and times.
+    pub calibration: Option<String>,
+    /// Whether a simulated device stood in its place.
+    pub simulated: bool,
+}
+
 /// The fields before `results`, in the order of the contract.
 #[derive(Serialize)]
 struct Head<'a> {
@@ -64,8 +81,16 @@ impl ResultWriter {
         Ok(Self { text, has_experiment: false })
     }
 
-    /// Appends the result of one experiment. `with_instructions` says whether the instructions are reported.
-    pub fn push(&mut self, name: &str, program: &Program, outcome: &Outcome, with_instructions: bool) {
+    /// Appends the result of one experiment. `with_instructions` says whether the instructions are reported, `device`
+    /// what ran them, if a device did.
+    pub fn push(
+        &mut self,
+        name: &str,
+        program: &Program,
+        outcome: &Outcome,
+        with_instructions: bool,
+        device: Option<&DeviceMark>,
+    ) {
         let text = &mut self.text;
         if self.has_experiment {
             text.push(b',');
@@ -73,7 +98,12 @@ impl ResultWriter {
         self.has_experiment = true;
         text.extend_from_slice(br#"{"header":{"name":"#);
         write_json(text, &name);
-        text.extend_from_slice(br#","extra metadata":"text"},"shots":"#);
+        text.extend_from_slice(br#","extra metadata":"text""#);
+        if let Some(device) = device {
+            text.extend_from_slice(br#","device":"#);
+            write_json(text, device);
+        }
+        text.extend_from_slice(br#"},"shots":"#);
         write_json(text, &program.shots);
         text.extend_from_slice(br#","success":true,"data":{"memory":["#);
         push_memory(text, outcome);
@@ -171,7 +201,7 @@ mod tests {
         let mut writer = ResultWriter::new(&backend, "0.3", &job_id, 0).expect("room for nothing");
         for (name, program, outcome) in experiments {
             let before = writer.text.len();
-            writer.push(name, program, outcome, with_instructions);
+            writer.push(name, program, outcome, with_instructions, None);
             let written = (writer.text.len() - before) as u64;
             let allowed = result_size_bound(name, program, 3, with_instructions);
             assert!(written <= allowed, "{written} > {allowed}");
@@ -193,6 +223,26 @@ mod tests {
             r#"{"name":"measure","wires":[0],"params":[]}]}}]}"#
         );
         assert_eq!(String::from_utf8_lossy(result.text()), expected);
+    }
+
+    #[test]
+    fn what_a_device_has_run_names_it() {
+        let (backend, job_id) = ("rydberg".parse().expect("a name"), "a1".parse().expect("an id"));
+        let mut writer = ResultWriter::new(&backend, "0.3", &job_id, 0).expect("room for nothing");
+        let mark = DeviceMark {
+            driver: "apparatus".into(),
+            model: "counter".into(),
+            serial: "7".into(),
+            firmware: "1.2".into(),
+            calibration: Some("coils 2026-11".into()),
+            simulated: true,
+        };
+        writer.push("experiment_0", &program(1), &Outcome::default(), false, Some(&mark));
+        let value: serde_json::Value = serde_json::from_slice(writer.finish().text()).expect("JSON");
+        let header = &value["results"][0]["header"];
+        assert_eq!((&header["name"], &header["extra metadata"]), (&"experiment_0".into(), &"text".into()));
+        assert_eq!(header["device"]["calibration"], "coils 2026-11");
+        assert_eq!(header["device"]["simulated"], true);
     }
 
     #[test]

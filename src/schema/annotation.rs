@@ -13,7 +13,8 @@ pub(super) const KEY: &str = "x-qspool";
 /// The annotation at the top of the file: facts of the whole backend.
 #[derive(Debug)]
 pub(super) struct BackendAnnotation {
-    pub(super) simulator: String,
+    /// None where only a device runs the jobs.
+    pub(super) simulator: Option<String>,
     pub(super) version: String,
     pub(super) cold_atom_type: AtomType,
     pub(super) num_species: u64,
@@ -103,7 +104,7 @@ impl BackendAnnotation {
     pub(super) fn read(document: &Map<String, Value>) -> Result<Self, SchemaError> {
         let mut fields = Fields::of(document, "")?;
         let annotation = Self {
-            simulator: fields.required("simulator", "the name of a simulator")?,
+            simulator: fields.optional("simulator", "the name of a simulator")?,
             version: fields.required("version", "a text")?,
             cold_atom_type: fields.required("cold_atom_type", r#""fermion", "boson", "spin", "mixed""#)?,
             num_species: fields.required("num_species", "an integer, at least 0")?,

@@ -83,9 +83,9 @@ impl BackendSchema {
         }
     }
 
-    /// The name of the simulator that runs the jobs.
-    pub fn simulator(&self) -> &str {
-        &self.annotation.simulator
+    /// The name of the simulator that runs the jobs where no driver is given; none where there is no simulator for them.
+    pub fn simulator(&self) -> Option<&str> {
+        self.annotation.simulator.as_deref()
     }
 
     /// The version of the backend, which results repeat.

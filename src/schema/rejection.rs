@@ -21,7 +21,7 @@ pub enum RejectionKind {
 
 impl Rejection {
     /// `problems`: at least one. `has_more` says that the search for problems was given up.
-    pub(super) fn new(kind: RejectionKind, problems: Vec<String>, has_more: bool) -> Self {
+    pub fn new(kind: RejectionKind, problems: Vec<String>, has_more: bool) -> Self {
         Self { kind, problems, has_more }
     }
 

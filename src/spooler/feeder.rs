@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -12,6 +12,7 @@ use super::retry::Backoff;
 use super::spooler::Shared;
 use super::work::Work;
 use crate::backend::Backend;
+use crate::backend::device::Availability;
 use crate::storage::{Changes, Lease, NextJob, Provider, QueueView, StorageError, StorageErrorKind};
 
 /// How often the time of the last look at the queue is published. Peers take a backend for dead after 300 s.
@@ -43,11 +44,17 @@ pub(super) struct Feeder {
     view: QueueView,
     next_announcement: Instant,
     has_published_key: bool,
+    /// Tells whether the device can take a program, where the backend runs on one.
+    device: Option<watch::Receiver<Availability>>,
 }
 
 impl Feeder {
     pub(super) fn new(provider: Provider, backend: Arc<Backend>, slots: Arc<Semaphore>, shared: Shared) -> Self {
         let next_announcement = Instant::now();
+        let device = backend.device().map(|device| {
+            device.start();
+            device.availability()
+        });
         Self {
             provider,
             backend,
@@ -56,6 +63,7 @@ impl Feeder {
             view: QueueView::default(),
             next_announcement,
             has_published_key: false,
+            device,
         }
     }
 
@@ -87,6 +95,16 @@ impl Feeder {
         let mut notice = self.watch().await;
         loop {
             self.announce_if_due().await?;
+            if self.device.as_ref().is_some_and(|device| !device.borrow().is_ready()) {
+                // The jobs wait where they are.
+                recovered(backoff);
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    () = tokio::time::sleep_until(self.next_announcement) => {}
+                    () = changed(&mut self.device) => self.next_announcement = Instant::now(),
+                }
+                continue;
+            }
             let has_job = self.provider.look(self.backend.name(), &mut self.view).await?;
             if has_job {
                 let Some(slot) = self.wait_for_slot().await? else { return Ok(()) };
@@ -115,6 +133,7 @@ impl Feeder {
                 () = stop.cancelled() => return Ok(()),
                 () = notice.next_change() => {}
                 () = tokio::time::sleep_until(self.next_announcement) => {}
+                () = changed(&mut self.device) => self.next_announcement = Instant::now(),
                 () = tokio::time::sleep(pause) => {
                     // What is watched may have been replaced; watching it again costs little.
                     if pause == scan_interval || notice.is_to_be_watched_again() {
@@ -177,7 +196,13 @@ impl Feeder {
         let name = self.backend.name();
         let mut config = self.backend.configuration();
         config.pending_jobs = u64::try_from(self.provider.queue(name).await?.len()).ok();
+        // Readers take a backend for operational when somebody has looked at its queue lately.
         config.last_queue_check = Some(Timestamp::now());
+        if let Some(device) = &mut self.device {
+            let availability = device.borrow_and_update();
+            config.last_queue_check = config.last_queue_check.filter(|_| availability.is_ready());
+            config.status_msg = availability.note();
+        }
         let key = self.backend.key();
         match self.provider.update_config(name, &config, key).await {
             Err(error) if error.kind() == StorageErrorKind::NotFound => {
@@ -197,6 +222,17 @@ impl Feeder {
         self.next_announcement = Instant::now() + ANNOUNCE_INTERVAL;
         Ok(())
     }
+}
+
+/// Waits until the device has something new to tell; for ever where there is none.
+async fn changed(device: &mut Option<watch::Receiver<Availability>>) {
+    if let Some(device) = device
+        && device.changed().await.is_ok()
+    {
+        return;
+    }
+    // There is none, or it is gone, which it cannot be while its backend is held here.
+    std::future::pending::<()>().await;
 }
 
 /// Called when the storage has done all that was asked of it.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use qspool_driver::StopFlag;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use super::spooler::Shared;
+use crate::backend::device::StopRun;
 use crate::backend::{Backend, RunError};
 use crate::job::{Document, JobId, Status};
 use crate::schema::{Rejection, RejectionKind};
@@ -22,19 +22,27 @@ pub(super) enum Ended {
     Error(Status),
     /// Because it was told to stop.
     Stopped,
+    /// Because the device went away, and why: the job has to wait for it.
+    Away(String),
 }
 
 /// How a run is told to stop, whatever it does at that moment.
 #[derive(Debug, Default)]
 pub(super) struct Stop {
     while_waiting: CancellationToken,
-    while_running: StopFlag,
+    while_running: StopRun,
 }
 
 impl Stop {
     pub(super) fn now(&self) {
         self.while_waiting.cancel();
-        self.while_running.raise();
+        self.while_running.now.raise();
+    }
+
+    /// Lets a device come to the end of the shot that it is in; a simulator has none, and goes on.
+    pub(super) fn after_shot(&self) {
+        self.while_waiting.cancel();
+        self.while_running.after_shot.raise();
     }
 }
 
@@ -96,7 +104,7 @@ struct Attempt {
     backend: Arc<Backend>,
     job_id: JobId,
     text: Arc<Document>,
-    stop: StopFlag,
+    stop: StopRun,
     memory: Arc<Semaphore>,
 }
 
@@ -123,6 +131,7 @@ impl Attempt {
                 Ended::Done(result, reserved)
             }
             Err(RunError::Stopped) => Ended::Stopped,
+            Err(RunError::Away(why)) => Ended::Away(why),
             Err(error) => Ended::Error(Status::failed(&self.job_id, &error.to_string())),
         })
     }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::SpoolerOptions;
 use super::keeper::Keeper;
 use crate::backend::Backend;
+use crate::backend::device::Device;
 use crate::job::{BackendName, StorageName};
 use crate::storage::{Provider, StorageOptions};
 
@@ -67,6 +69,7 @@ pub struct Spooler {
     shared: Shared,
     keepers: TaskTracker,
     workers: HashMap<BackendName, (usize, Arc<Semaphore>)>,
+    backends: Vec<Arc<Backend>>,
 }
 
 impl Spooler {
@@ -79,7 +82,7 @@ impl Spooler {
             stop_taking: CancellationToken::new(),
             give_back: CancellationToken::new(),
         };
-        let mut spooler = Self { shared, keepers: TaskTracker::new(), workers: HashMap::new() };
+        let mut spooler = Self { shared, keepers: TaskTracker::new(), workers: HashMap::new(), backends: Vec::new() };
         spooler.serve(plan);
         spooler
     }
@@ -90,6 +93,9 @@ impl Spooler {
         self.keepers.close();
         self.keepers.wait().await;
         self.keepers.reopen();
+        // So that the next plan finds the ports free. A device that still runs a job is let go when that has ended.
+        let idle = |backend: &Arc<Backend>| Arc::strong_count(backend) == 1;
+        let_devices_go(std::mem::take(&mut self.backends).into_iter().filter(idle)).await;
         self.shared.stop_taking = CancellationToken::new();
         if plan.options.memory_limit_mib != self.shared.options.memory_limit_mib {
             self.shared.memory = memory_of(&plan.options);
@@ -111,14 +117,18 @@ impl Spooler {
             self.keepers.wait().await;
             self.shared.jobs.wait().await;
         };
-        if tokio::time::timeout(self.shared.options.grace_period(), all_ended()).await.is_ok() {
-            return;
+        if tokio::time::timeout(self.shared.options.grace_period(), all_ended()).await.is_err() {
+            let jobs = self.shared.jobs.len();
+            tracing::info!(jobs, "the grace period is over; running jobs go back to their queues");
+            self.shared.give_back.cancel();
+            if tokio::time::timeout(LAST_WRITES, all_ended()).await.is_err() {
+                tracing::warn!(
+                    jobs = self.shared.jobs.len(),
+                    "jobs are left in running; the next start puts them back"
+                );
+            }
         }
-        tracing::info!(jobs = self.shared.jobs.len(), "the grace period is over; running jobs go back to their queues");
-        self.shared.give_back.cancel();
-        if tokio::time::timeout(LAST_WRITES, all_ended()).await.is_err() {
-            tracing::warn!(jobs = self.shared.jobs.len(), "jobs are left in running; the next start puts them back");
-        }
+        let_devices_go(self.backends).await;
     }
 
     fn serve(&mut self, plan: Plan) {
@@ -132,6 +142,7 @@ impl Spooler {
             };
             self.workers.insert(backend.name().clone(), (*workers, slots));
         }
+        self.backends = backends.iter().map(|served| Arc::clone(&served.backend)).collect();
         for (name, source) in storages {
             let mut fed = Vec::new();
             for served in backends.iter().filter(|served| served.storages.contains(&name)) {
@@ -142,6 +153,15 @@ impl Spooler {
             self.keepers.spawn(keeper.keep());
         }
     }
+}
+
+/// Makes devices safe, side by side, and lets them go.
+async fn let_devices_go(backends: impl IntoIterator<Item = Arc<Backend>>) {
+    let mut closing = JoinSet::new();
+    for backend in backends.into_iter().filter(|backend| backend.device().is_some()) {
+        closing.spawn_blocking(move || backend.device().map(Device::close));
+    }
+    closing.join_all().await;
 }
 
 fn memory_of(options: &SpoolerOptions) -> Arc<Semaphore> {

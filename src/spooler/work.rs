@@ -20,6 +20,9 @@ const RENEWALS_PER_LEASE: u32 = 12;
 /// How long a run may take to notice that it has to stop, before it is left behind.
 const STOP_WAIT: Duration = Duration::from_secs(2);
 
+/// How long a device may take to come to the end of a shot whose job was cancelled, before it is stopped within it.
+const SHOT_WAIT: Duration = Duration::from_secs(10);
+
 /// A claimed job and all that is needed to end it.
 pub(super) struct Work {
     pub(super) provider: Provider,
@@ -56,9 +59,13 @@ impl Work {
         let publisher = Publisher::new(&self.provider, self.lease.clone(), &self.shared).of_run(job, slot);
         let published = match (ended, reason) {
             (_, Some(StopReason::LeaseLost)) => Ok(Published::LeaseLost),
-            (Ended::Stopped, Some(StopReason::GivenBack)) => return self.put_back().await,
+            (Ended::Stopped | Ended::Away(_), Some(StopReason::GivenBack)) => return self.put_back().await,
+            (Ended::Away(why), None) => {
+                tracing::warn!(why, "the device went away; the job waits for it");
+                return self.put_back().await;
+            }
             (Ended::Done(result, _memory), _) => publisher.success(&result).await,
-            (Ended::Stopped, _) => publisher.error(Status::cancelled(&self.lease.job_id)).await,
+            (Ended::Stopped | Ended::Away(_), _) => publisher.error(Status::cancelled(&self.lease.job_id)).await,
             (Ended::Error(status), _) => {
                 tracing::info!(why = status.error_message, "the job fails");
                 publisher.error(status).await
@@ -141,6 +148,12 @@ impl Work {
                 },
             }
         };
+        if reason == StopReason::Cancelled && self.backend.device().is_some() {
+            stop.after_shot();
+            if let Ok(ended) = tokio::time::timeout(SHOT_WAIT, &mut run).await {
+                return (ended, Some(reason));
+            }
+        }
         stop.now();
         match tokio::time::timeout(STOP_WAIT, run).await {
             Ok(ended) => (ended, Some(reason)),

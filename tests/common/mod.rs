@@ -61,7 +61,7 @@ impl TempStorage {
         let options = MediumOptions::Dropbox(dropbox_options(&server));
         let lease = Duration::from_secs(2);
         // The clock of the service is known to a second, and it tells whole ones.
-        let expiry = lease + Duration::from_secs(2);
+        let expiry = lease + Duration::from_secs(3);
         Self { _place: Box::new(server), options, lease, expiry, keeps_bytes: true }
     }
 
@@ -74,7 +74,7 @@ impl TempStorage {
         options.app_secret = Some(server.app_secret().to_owned().into());
         options.refresh_token = Some(server.refresh_token_with_secret().into());
         let lease = Duration::from_secs(2);
-        let expiry = lease + Duration::from_secs(2);
+        let expiry = lease + Duration::from_secs(3);
         let options = MediumOptions::Dropbox(options);
         Self { _place: Box::new(server), options, lease, expiry, keeps_bytes: true }
     }

@@ -392,7 +392,7 @@ impl Leases {
 
     /// Whether a job that goes back to its queue, and has just left running, is nowhere any more.
     ///
-    /// sqooler 0.9.0 takes a job by deleting it from the queue and inserting it into running (WIRE.md, section 10). If it
+    /// sqooler 0.9.0 takes a job by deleting it from the queue and inserting it into running. If it
     /// does so before the job has left running, its insert fails, and it dies. If it is only slow between the two, the
     /// job turns up within the time that is waited here; else it is run twice, and its first result stays.
     async fn is_taken_and_dropped(&self, backend: &BackendName, key: &Bson) -> Result<bool, StorageError> {
