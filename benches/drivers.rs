@@ -80,7 +80,7 @@ fn program(instructions: &[(&str, &[u32], &[f64])], shots: u32) -> Program {
     }
 }
 
-/// A device whose shot is one line, and its reading another.
+/// A device that is told to begin, asked whether it has ended, and read.
 const QUICK: &str = r#"
 [device]
 name = "quick"
@@ -97,12 +97,13 @@ steps = ["off"]
 [gates.measure]
 [shot]
 start = "shot"
+poll = { send = "state", every_s = 0.001, done = "0" }
 [result]
 send = "read"
 expect = '(?<value>\d+)'
 max = 9
 [simulate]
-replies = [{ on = "who", say = "quick" }, { on = "read", say = "7" }, { on = ".*", say = "ok" }]
+replies = [{ on = "who", say = "quick" }, { on = "read", say = "7" }, { on = "state", say = "0" }, { on = ".*", say = "ok" }]
 "#;
 
 fn main() {
@@ -110,7 +111,7 @@ fn main() {
     round_trips();
     let file = LineFile::parse("quick.toml", QUICK).expect("a good file");
     let mut line = LineDriver::new(file, "sim:").expect("a simulated port");
-    shots("a shot of a line device, two exchanges", &mut line, &program(&[("measure", &[0], &[])], 2000));
+    shots("a shot of a line device, three exchanges", &mut line, &program(&[("measure", &[0], &[])], 2000));
 
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("drivers/exec/python/example_coin.py");
     let settings = ExecSettings {
