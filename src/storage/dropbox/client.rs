@@ -1,5 +1,6 @@
 //! The one call through which everything goes: hosts, tokens, time-outs, repetitions and waits.
 
+use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,13 +10,13 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::ascii::to_ascii_json;
 use super::clock::ServerClock;
 use super::error::{CallError, Cause, Tags};
 use super::exchange::{NoAnswer, Patience, chain, header, retry_after, seconds, send, shown};
 use super::hosts::{Hosts, http_client};
 use super::token::{AccessToken, Tokens};
 use crate::job::StorageName;
+use crate::signing::python_json;
 use crate::storage::StorageError;
 use crate::storage::options::DropboxOptions;
 
@@ -176,15 +177,18 @@ impl Client {
             Style::Upload | Style::Download { .. } => &self.hosts.content,
         };
         let request = self.http.post(format!("{host}/2/{route}"));
+        let unasked = |error: &dyn Display| Cause::Bad(format!("{route} cannot be asked: {error}"));
+        // A header carries ASCII only, and Python's form of JSON has nothing else.
+        let in_header = || python_json(&argument.to_string()).map_err(|error| unasked(&error));
         let request = match style {
             Style::Read | Style::Write => request.header(CONTENT_TYPE, "application/json").body(argument.to_string()),
             Style::Upload => request
                 .header(CONTENT_TYPE, "application/octet-stream")
-                .header("Dropbox-API-Arg", to_ascii_json(argument))
+                .header("Dropbox-API-Arg", in_header()?)
                 .body(body),
-            Style::Download { .. } => request.header("Dropbox-API-Arg", to_ascii_json(argument)),
+            Style::Download { .. } => request.header("Dropbox-API-Arg", in_header()?),
         };
-        request.build().map_err(|error| Cause::Bad(format!("{route} cannot be asked: {error}")))
+        request.build().map_err(|error| unasked(&error))
     }
 
     async fn attempt(

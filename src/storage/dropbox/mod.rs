@@ -1,6 +1,5 @@
 //! Dropbox: the documents as files of one account, in the folders where the reference (sqooler 0.9.0) has them.
 
-mod ascii;
 mod authorize;
 mod client;
 mod clock;
