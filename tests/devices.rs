@@ -41,6 +41,8 @@ enum Fault {
     Garbage,
     Panic,
     TooFewShots,
+    /// Says that it was told to stop, though nobody did.
+    StopsByItself,
     ValueOutOfRange,
     /// Goes on until it is told to stop.
     Endless,
@@ -165,6 +167,7 @@ impl Driver for Scripted {
                 }
                 Some(Fault::Panic) => panic!("a defect"),
                 Some(Fault::TooFewShots) => return Ok(RunEnd::Complete),
+                Some(Fault::StopsByItself) => return Ok(RunEnd::Stopped),
                 Some(Fault::ValueOutOfRange) => shots.shot(&[2]),
                 Some(Fault::Endless) => {
                     while !control.is_stopped() {
@@ -308,12 +311,12 @@ async fn a_panic_of_a_driver_costs_neither_the_job_nor_the_daemon() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_driver_that_gives_other_shots_than_asked_for_is_not_believed() {
     let apparatus = Apparatus::default();
-    apparatus.bench().runs = vec![Fault::TooFewShots, Fault::ValueOutOfRange];
+    apparatus.bench().runs = vec![Fault::TooFewShots, Fault::StopsByItself, Fault::ValueOutOfRange];
     let (_temp, provider, spooler) = served(&apparatus).await;
     submit(&provider, 0, JOB).await;
     assert_eq!(end_of(&provider, 0).await.status, JobState::Done);
-    assert_eq!(apparatus.count("run"), 3);
-    assert!(apparatus.count("identify") >= 3, "it was started anew each time");
+    assert_eq!(apparatus.count("run"), 4);
+    assert!(apparatus.count("identify") >= 4, "it was started anew each time");
     spooler.drain().await;
 }
 

@@ -18,8 +18,8 @@ pub enum ErrorClass {
 
 /// A request to a device failed.
 ///
-/// The message is one line for the operator: which device, which command, what came back, what to do. What a user is
-/// told of it is `for_user` of a [`ErrorClass::Job`] only.
+/// The message is one line for the operator: which device, which command, what came back, what to do. A user is told
+/// of those of the class [`Job`](ErrorClass::Job) only.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}{}", exchange(.command.as_deref(), .reply.as_deref()))]
 pub struct DriverError {

@@ -199,9 +199,9 @@ class _Server:
                 traceback.print_exc()
             text = str(error) or type(error).__name__
             reply = {"error": {"code": -32000, "message": text, "data": {"class": kind}}}
-        except_id = message.get("id")
-        if except_id is not None:
-            self._say({"id": except_id, **reply})
+        request_id = message.get("id")
+        if request_id is not None:
+            self._say({"id": request_id, **reply})
 
     def _call(self, method, params):
         if method == "initialize":

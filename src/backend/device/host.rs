@@ -180,8 +180,13 @@ impl Host {
             let control = RunControl { now: stop.now.clone(), after_shot: stop.after_shot.clone(), deadline };
             driver.run(&control, &mut shots)
         })?;
-        let outcome = shots.finish(end)?;
-        Ok((end == RunEnd::Complete).then_some(outcome))
+        let is_told = stop.now.is_raised() || stop.after_shot.is_raised();
+        match end {
+            // Whatever it has handed over by then is not asked for any more.
+            RunEnd::Stopped if is_told => Ok(None),
+            // One that stops by itself has given too few shots.
+            RunEnd::Stopped | RunEnd::Complete => shots.finish().map(Some),
+        }
     }
 
     fn make_safe(&mut self) -> Result<(), DriverError> {

@@ -1,6 +1,6 @@
 //! Takes the shots of a device, and trusts none of them.
 
-use qspool_driver::{DriverError, ErrorClass, Outcome, Program, RunEnd, ShotSink};
+use qspool_driver::{DriverError, ErrorClass, Outcome, Program, ShotSink};
 
 /// Collects the shots of one program.
 pub(super) struct Shots {
@@ -30,9 +30,9 @@ impl Shots {
     /// # Errors
     ///
     /// A driver that gave other shots than it was asked for: its device is not to be trusted any more.
-    pub(super) fn finish(self, end: RunEnd) -> Result<Outcome, DriverError> {
+    pub(super) fn finish(self) -> Result<Outcome, DriverError> {
         let defect = self.defect.or_else(|| {
-            let is_short = end == RunEnd::Complete && self.count != self.asked;
+            let is_short = self.count != self.asked;
             is_short.then(|| format!("gave {} shots where {} were asked for", self.count, self.asked))
         });
         match defect {
