@@ -36,7 +36,10 @@ impl LinePort {
     pub fn finish_block(&mut self, probe: &str, limit: usize, deadline: Deadline) -> Result<usize, DriverError> {
         self.tell(probe, deadline)?;
         let mut sent = 0;
-        while !self.hears_something(self.settings().quiet, deadline)? {
+        // A few pieces more than are needed do no harm, and a quarter of a megabyte takes long enough.
+        let pause = self.settings().quiet / 10;
+        self.hears_something(self.settings().quiet, deadline)?;
+        while !self.hears_something(pause, deadline)? {
             if sent >= limit || deadline.is_over() {
                 let what = self.about(&format!("says nothing, even after {sent} zero bytes; switch it off and on"));
                 return Err(DriverError::new(ErrorClass::Device, what).sent(probe));

@@ -21,11 +21,15 @@
 
 mod block;
 mod open;
+#[cfg(feature = "testing")]
+mod plug;
 mod port;
 mod ports;
 mod settings;
 mod simulated;
 
+#[cfg(feature = "testing")]
+pub use plug::{Fault, Plug};
 pub use port::{Dialogue, LinePort};
 pub use ports::{PortInfo, UsbInfo, ports};
 pub use serialport::{DataBits, FlowControl, Parity, StopBits};

@@ -24,6 +24,12 @@ impl<F: FnMut(&[u8], &mut SimulatedLine) + Send> SimulatedDevice for F {
     }
 }
 
+impl SimulatedDevice for Box<dyn SimulatedDevice> {
+    fn receive(&mut self, bytes: &[u8], line: &mut SimulatedLine) {
+        (**self).receive(bytes, line);
+    }
+}
+
 /// The way back from a simulated device.
 #[derive(Debug, Default)]
 pub struct SimulatedLine {
@@ -51,6 +57,12 @@ impl SimulatedLine {
     /// Pulls the plug.
     pub fn hang_up(&mut self) {
         self.has_hung_up = true;
+    }
+
+    /// What was said since this was asked last, so that it can be disturbed.
+    #[cfg(feature = "testing")]
+    pub(crate) fn take_all(&mut self) -> Vec<(Instant, Vec<u8>)> {
+        std::mem::take(&mut self.due)
     }
 
     fn next(&self) -> Option<Instant> {
