@@ -67,7 +67,7 @@ pub struct Table {
     /// One for each trigger.
     pub rows: Vec<Row>,
     /// How often the number of rows is measured.
-    pub(crate) measured: usize,
+    pub measured: usize,
 }
 
 /// What a table has to keep to.

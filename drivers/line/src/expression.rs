@@ -8,19 +8,20 @@ const DEEPEST: usize = 40;
 
 /// What a name stands for.
 #[derive(Debug)]
-pub(crate) struct Scope<'a> {
+pub struct Scope<'a> {
     constants: &'a BTreeMap<String, f64>,
     locals: Vec<(&'a str, f64)>,
 }
 
 impl<'a> Scope<'a> {
     /// The constants of a file and nothing else.
-    pub(crate) fn new(constants: &'a BTreeMap<String, f64>) -> Self {
+    pub fn new(constants: &'a BTreeMap<String, f64>) -> Self {
         Self { constants, locals: Vec::new() }
     }
 
     /// The same with one name more. It hides a constant of the same name.
-    pub(crate) fn with(mut self, name: &'a str, value: f64) -> Self {
+    #[must_use]
+    pub fn with(mut self, name: &'a str, value: f64) -> Self {
         self.locals.push((name, value));
         self
     }
@@ -33,7 +34,7 @@ impl<'a> Scope<'a> {
 
 /// A formula that was understood.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Expression {
+pub struct Expression {
     root: Node,
     text: String,
 }
@@ -83,7 +84,7 @@ impl Expression {
     /// # Errors
     ///
     /// What is wrong with it, for a person.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let mut parser = Parser { tokens: tokens(text)?, at: 0, depth: 0 };
         let root = parser.sum().map_err(|what| format!("in the formula {text:?}: {what}"))?;
         match parser.peek() {
@@ -93,25 +94,33 @@ impl Expression {
     }
 
     /// A formula that is one number.
-    pub(crate) fn number(value: f64) -> Self {
+    pub fn number(value: f64) -> Self {
         Self { root: Node::Number(value), text: value.to_string() }
     }
 
     /// Every name that has to be known.
-    pub(crate) fn names(&self) -> Vec<&str> {
+    pub fn names(&self) -> Vec<&str> {
         let mut names = Vec::new();
         collect(&self.root, &mut names);
         names
     }
 
     /// Its number, which is finite.
-    pub(crate) fn value(&self, scope: &Scope<'_>) -> Result<f64, String> {
+    ///
+    /// # Errors
+    ///
+    /// Which name has no value, or what cannot be computed.
+    pub fn value(&self, scope: &Scope<'_>) -> Result<f64, String> {
         let value = number_of(&self.root, scope).map_err(|what| self.about(&what))?;
         if value.is_finite() { Ok(value) } else { Err(self.about(&format!("it gives {value}, which is no number"))) }
     }
 
     /// Its number as a device reads it: in decimal, without exponent; as `hex` or `fixed` say where it is one of these.
-    pub(crate) fn text(&self, scope: &Scope<'_>) -> Result<String, String> {
+    ///
+    /// # Errors
+    ///
+    /// As of [`value`](Self::value); also what cannot be written like that.
+    pub fn text(&self, scope: &Scope<'_>) -> Result<String, String> {
         let Node::Call(function @ (Function::Hex | Function::Fixed), arguments) = &self.root else {
             return self.value(scope).map(decimal);
         };
@@ -350,14 +359,14 @@ impl Parser {
 }
 
 /// Names that a file may not give to something of its own.
-pub(crate) fn is_taken(name: &str) -> bool {
+pub fn is_taken(name: &str) -> bool {
     let is_wire = name.strip_prefix('w').is_some_and(|rest| rest.chars().all(|digit| digit.is_ascii_digit()));
     let own = ["n", "pi", "rows", "shot", "shots", "expected_s", "value"];
     is_wire || own.contains(&name) || FUNCTIONS.iter().any(|(function, ..)| *function == name)
 }
 
 /// Whether a formula can have this name in it.
-pub(crate) fn is_name(name: &str) -> bool {
+pub fn is_name(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
 }

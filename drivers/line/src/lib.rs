@@ -10,7 +10,7 @@ mod checker;
 mod dialogue;
 mod driver;
 mod error;
-mod expression;
+pub mod expression;
 mod file;
 mod program;
 mod raw;

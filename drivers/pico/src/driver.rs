@@ -112,6 +112,10 @@ impl<B: Board> Driver for BoardDriver<B> {
 
     fn prepare(&mut self, program: &Program, deadline: Deadline) -> Result<RunPlan, DriverError> {
         self.prepared = None;
+        if self.is_set_up && self.pico.is_doubtful() {
+            self.identify(deadline)?;
+            self.configure(deadline)?;
+        }
         self.check_ready()?;
         let refused = |problem: Problem| DriverError::new(ErrorClass::Job, problem.to_string());
         let table = self.board.compile(program).map_err(refused)?;

@@ -80,6 +80,11 @@ impl Pico {
         self.is_known && self.port.is_open()
     }
 
+    /// Whether something went wrong in a block since it was identified: it has to be identified again.
+    pub fn is_doubtful(&self) -> bool {
+        !self.is_known && self.port.is_open()
+    }
+
     /// Closes the port.
     pub fn close(&mut self) {
         self.is_known = false;
@@ -202,17 +207,24 @@ impl Pico {
 
     /// Loads a block of bytes: `command` is answered with `ready`, and the bytes with `ok`.
     pub fn load(&mut self, command: &str, ready: &str, bytes: &[u8], deadline: Deadline) -> Result<(), DriverError> {
+        let loaded = self.load_once(command, ready, bytes, deadline);
+        // It may wait for the rest: identifying gets it out of there.
+        self.is_known &= loaded.is_ok();
+        loaded
+    }
+
+    fn load_once(
+        &mut self,
+        command: &str,
+        ready: &str,
+        bytes: &[u8],
+        deadline: Deadline,
+    ) -> Result<(), DriverError> {
         self.ask_for(command, |reply| (reply == ready).then_some(()), deadline)?;
-        let sent = self.port.send_bytes(bytes, deadline);
-        let reply = sent.and_then(|()| self.reply(command, deadline.at_most(COMMAND * 5)));
-        match reply {
-            Ok(reply) if reply == "ok" => Ok(()),
-            Ok(reply) => Err(self.refused(command, &reply, deadline)),
-            // It may wait for the rest: identifying gets it out of there.
-            Err(error) => {
-                self.is_known = false;
-                Err(error.sent(command).as_class(ErrorClass::Device))
-            }
+        self.port.send_bytes(bytes, deadline).map_err(|error| error.sent(command))?;
+        match self.reply(command, deadline.at_most(COMMAND * 5))? {
+            reply if reply == "ok" => Ok(()),
+            reply => Err(self.refused(command, &reply, deadline)),
         }
     }
 
