@@ -85,7 +85,8 @@ impl SimulatedDdsSweeper {
             let at = if !self.is_timed {
                 let Some(edge) = self.triggers.front().copied().filter(|edge| *edge <= now) else { return };
                 edge
-            } else if let Some(Some(Row::Tones { cycles: last, .. })) = next.checked_sub(1).map(|row| &self.table[row]) {
+            } else if let Some(Some(Row::Tones { cycles: last, .. })) = next.checked_sub(1).map(|row| &self.table[row])
+            {
                 since + cycles::time(u64::from(*last), self.pico_hz)
             } else {
                 since

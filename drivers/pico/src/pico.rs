@@ -213,13 +213,7 @@ impl Pico {
         loaded
     }
 
-    fn load_once(
-        &mut self,
-        command: &str,
-        ready: &str,
-        bytes: &[u8],
-        deadline: Deadline,
-    ) -> Result<(), DriverError> {
+    fn load_once(&mut self, command: &str, ready: &str, bytes: &[u8], deadline: Deadline) -> Result<(), DriverError> {
         self.ask_for(command, |reply| (reply == ready).then_some(()), deadline)?;
         self.port.send_bytes(bytes, deadline).map_err(|error| error.sent(command))?;
         match self.reply(command, deadline.at_most(COMMAND * 5))? {

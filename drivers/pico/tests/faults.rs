@@ -35,7 +35,8 @@ fn what_others_wrote_to_a_port_that_was_just_plugged_in_does_no_harm() {
 
 #[test]
 fn a_board_that_waits_for_the_rest_of_a_block_is_got_out_of_there() {
-    for (case, header) in [(prawnblaster(), "setb 0 0 1000"), (prawndo(), "adm 0 3e8"), (dds_sweeper(), "setb 0 2000")] {
+    for (case, header) in [(prawnblaster(), "setb 0 0 1000"), (prawndo(), "adm 0 3e8"), (dds_sweeper(), "setb 0 2000")]
+    {
         let bed = (case.plug)();
         let mut other = raw(&bed);
         if case.name == "DDS sweeper" {

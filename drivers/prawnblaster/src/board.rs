@@ -3,9 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use qspool_driver::{
-    Capabilities, Deadline, DriverError, ErrorClass, Problem, Program, SafeState, StopSupport,
-};
+use qspool_driver::{Capabilities, Deadline, DriverError, ErrorClass, Problem, Program, SafeState, StopSupport};
 use qspool_pico::{Board, BoardDriver, Model, Pico, Prawn, RunState, RunTime, Version};
 
 use crate::simulated::SimulatedPrawnBlaster;
@@ -203,7 +201,8 @@ impl Board for PrawnBlaster {
             let mut sum = 0;
             for (index, wait) in waits.enumerate() {
                 // What is left of the time-out.
-                let left = pico.ask_for(&format!("getwait {clock} {index}"), |reply| reply.parse::<u64>().ok(), deadline)?;
+                let left =
+                    pico.ask_for(&format!("getwait {clock} {index}"), |reply| reply.parse::<u64>().ok(), deadline)?;
                 let given = i64::from(wait.cycles);
                 sum += if left == TIMED_OUT { given } else { (given - i64::try_from(left).unwrap_or(given)).max(0) };
             }

@@ -175,7 +175,8 @@ impl SimulatedPrawnBlaster {
                 _ => answer.say("invalid address", END),
             },
             "get" => {
-                let row = index(0).zip(index(1)).and_then(|(clock, at)| self.place(clock, at)).map(|place| self.rows[place]);
+                let row =
+                    index(0).zip(index(1)).and_then(|(clock, at)| self.place(clock, at)).map(|place| self.rows[place]);
                 let row = row.map_or("invalid address".to_owned(), |row| format!("{} {}", row.cycles, row.repetitions));
                 answer.say(&row, END);
             }

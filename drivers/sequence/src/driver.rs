@@ -75,7 +75,8 @@ impl<B: Board> Part<B> {
                 RunState::Aborted => return Err(self.pico.fail(ErrorClass::Retry, "aborted its run by itself")),
                 _ if control.now.is_raised() => return Ok(false),
                 _ if limit.is_over() => {
-                    let what = format!("did not end its run within {:?}; check the cable of its trigger", limit.given());
+                    let what =
+                        format!("did not end its run within {:?}; check the cable of its trigger", limit.given());
                     return Err(self.pico.fail(ErrorClass::Device, &what));
                 }
                 _ => thread::sleep(Duration::from_millis(1)),

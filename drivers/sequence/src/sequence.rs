@@ -98,16 +98,15 @@ impl Sequence {
         Self::of_stages(file, &stages, readout, program.shots)
     }
 
-    fn of_stages(
-        file: &SequenceFile,
-        stages: &[Stage],
-        readout: Program,
-        shots: u32,
-    ) -> Result<Self, Problem> {
+    fn of_stages(file: &SequenceFile, stages: &[Stage], readout: Program, shots: u32) -> Result<Self, Problem> {
         // Three rows each, and the two that end the run.
         let most = (outputs::Table::ROWS / 3).min(clock::Table::rows(1));
         if stages.len() > most {
-            return Err(Problem::of_program(format!("{} gates not allowed; allowed: at most {}", stages.len() - 1, most - 1)));
+            return Err(Problem::of_program(format!(
+                "{} gates not allowed; allowed: at most {}",
+                stages.len() - 1,
+                most - 1
+            )));
         }
         let sum = stages.iter().map(|stage| u64::from(stage.period())).sum();
         let time = cycles::time(sum, HZ);

@@ -31,7 +31,10 @@ impl Apparatus {
     pub(crate) fn connect(file: &SequenceFile, boards: &Simulation) -> Result<Self, DriverError> {
         let failed = |what: String| DriverError::new(ErrorClass::Configuration, what);
         let Some(atoms) = file.simulate.clone() else {
-            return Err(failed(format!("{}: nothing is simulated: the file has no table `simulate`", file.device.name)));
+            return Err(failed(format!(
+                "{}: nothing is simulated: the file has no table `simulate`",
+                file.device.name
+            )));
         };
         let bit = |name: &String| file.levels([name]).map_err(failed);
         let (load, drive, image) = (bit(&atoms.load)?, bit(&atoms.drive)?, bit(&atoms.image)?);

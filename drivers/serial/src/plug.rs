@@ -150,11 +150,9 @@ impl SimulatedDevice for Disturbed {
                     line.reply_after(delay, [noise.clone(), reply].concat());
                 }
             }
-            Some(Fault::Instead(reply)) => {
-                if !line.take_all().is_empty() {
-                    line.reply(reply);
-                    state.fault = None;
-                }
+            Some(Fault::Instead(reply)) if !line.take_all().is_empty() => {
+                line.reply(reply);
+                state.fault = None;
             }
             _ => {}
         }

@@ -1,6 +1,7 @@
 //! A device behind its driver, on a thread of its own.
 
 mod availability;
+mod boards;
 mod handle;
 mod host;
 mod options;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::MakeDriver;
+use super::boards::{DdsSweeperOptions, PrawnBlasterOptions, PrawnDoOptions, SequenceOptions};
 
 /// A device, and the driver by which it is reached, chosen by the key `type`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +22,16 @@ pub enum DriverOptions {
     Line(LineOptions),
     /// A driver that is a program of its own, in any language.
     Exec(ExecOptions),
+    /// A pseudoclock on a Raspberry Pi Pico.
+    #[serde(rename = "prawnblaster")]
+    PrawnBlaster(PrawnBlasterOptions),
+    /// Sixteen digital outputs on a Raspberry Pi Pico.
+    #[serde(rename = "prawndo")]
+    PrawnDo(PrawnDoOptions),
+    /// Four channels of an AD9959 on a Raspberry Pi Pico.
+    DdsSweeper(DdsSweeperOptions),
+    /// A device that combines these three and a read-out.
+    Sequence(SequenceOptions),
 }
 
 /// A device that speaks lines of text.
@@ -56,7 +67,7 @@ pub struct ExecOptions {
 }
 
 /// A piece of the dialogue for a person.
-fn shown(said: Dialogue<'_>) -> String {
+pub(super) fn shown(said: Dialogue<'_>) -> String {
     match said {
         Dialogue::Sent(line) => format!("> {line}"),
         Dialogue::SentBytes(count) => format!("> {count} bytes"),
@@ -94,6 +105,10 @@ impl DriverOptions {
                     settings: settings.clone(),
                 })?))
             }
+            Self::PrawnBlaster(options) => options.make(name, listener),
+            Self::PrawnDo(options) => options.make(name, listener),
+            Self::DdsSweeper(options) => options.make(name, listener),
+            Self::Sequence(options) => options.make(name, listener),
         }
     }
 
@@ -108,6 +123,10 @@ impl DriverOptions {
         match self {
             Self::Line(_) => "line",
             Self::Exec(_) => "exec",
+            Self::PrawnBlaster(_) => "prawnblaster",
+            Self::PrawnDo(_) => "prawndo",
+            Self::DdsSweeper(_) => "dds-sweeper",
+            Self::Sequence(_) => "sequence",
         }
     }
 }

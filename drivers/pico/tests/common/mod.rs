@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use qspool_dds_sweeper::SimulatedDdsSweeper;
 use qspool_driver::testing::TestDevice;
-use qspool_driver::{
-    Deadline, Driver, DriverError, Instruction, Outcome, Program, RunControl, RunEnd, WireOrder,
-};
+use qspool_driver::{Deadline, Driver, DriverError, Instruction, Outcome, Program, RunControl, RunEnd, WireOrder};
 use qspool_pico::SimulatedPico;
 use qspool_prawnblaster::SimulatedPrawnBlaster;
 use qspool_prawndo::SimulatedPrawnDo;
@@ -83,7 +81,13 @@ pub(crate) fn program(instructions: &[(&str, &[u32], &[f64])]) -> Program {
         wires: wires.to_vec(),
         params: params.to_vec(),
     });
-    Program { instructions: instructions.collect(), num_wires: 1, shots: 1, wire_order: WireOrder::Sequential, seed: None }
+    Program {
+        instructions: instructions.collect(),
+        num_wires: 1,
+        shots: 1,
+        wire_order: WireOrder::Sequential,
+        seed: None,
+    }
 }
 
 /// Ten seconds from now.
@@ -135,7 +139,9 @@ pub(crate) fn prawndo() -> Case {
     let measure = ("measure", &[3][..], &[][..]);
     Case {
         name: "PrawnDO",
-        driver: |port| Box::new(qspool_prawndo::driver(qspool_prawndo::Settings::default(), port).expect("good settings")),
+        driver: |port| {
+            Box::new(qspool_prawndo::driver(qspool_prawndo::Settings::default(), port).expect("good settings"))
+        },
         plug: || bed(|firmware: &mut SimulatedPrawnDo| firmware.outputs() == 0 && !firmware.is_running()),
         good: program(&[("set", &[3], &[1.0]), ("hold", &[], &[1e-4]), ("barrier", &[], &[]), measure]),
         long: program(&[("set", &[3], &[1.0]), ("hold", &[], &[40.0]), measure]),
