@@ -93,8 +93,7 @@ fn a_job_of_rabi_pulses_gives_the_curve_and_names_its_calibration() {
     let result: Value = serde_json::from_str(&lab.good(&["result", &id, "--json"])).expect("JSON");
     for (index, theta) in steps.iter().enumerate() {
         let shots = result["results"][index]["data"]["memory"].as_array().expect("shots");
-        let counts =
-            shots.iter().flat_map(|shot| shot.as_str().expect("text").split(' ')).map(str::parse::<f64>);
+        let counts = shots.iter().flat_map(|shot| shot.as_str().expect("text").split(' ')).map(str::parse::<f64>);
         let counts: Vec<f64> = counts.collect::<Result<_, _>>().expect("numbers");
         let (up, all): (f64, f64) = (counts.iter().step_by(2).sum(), counts.iter().sum());
         assert!((up / all - (theta / 2.0).sin().powi(2)).abs() < 0.05, "at {theta}: {up} of {all}");

@@ -10,7 +10,8 @@ use qspool_pico::{Board, BoardDriver, Model, Pico, RunState, RunTime, Version, c
 use crate::simulated::SimulatedDdsSweeper;
 use crate::table::{CHANNELS, INSTRUCTIONS, Limits, Table};
 
-static MODEL: Model = Model {
+/// The firmware that this driver was made for.
+pub static MODEL: Model = Model {
     name: "DDS sweeper",
     prefix: "",
     oldest: Version(0, 4, 0),

@@ -9,7 +9,8 @@ use qspool_pico::{Board, BoardDriver, Model, Pico, Prawn, RunState, RunTime, Ver
 use crate::simulated::SimulatedPrawnBlaster;
 use crate::table::{INSTRUCTIONS, Row, Table};
 
-static MODEL: Model = Model {
+/// The firmware that this driver was made for.
+pub static MODEL: Model = Model {
     name: "PrawnBlaster",
     prefix: "version: ",
     // Before there is no binary load.

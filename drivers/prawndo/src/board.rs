@@ -10,7 +10,8 @@ use qspool_pico::{Board, BoardDriver, Model, Pico, Prawn, RunState, RunTime, Ver
 use crate::simulated::SimulatedPrawnDo;
 use crate::table::{INSTRUCTIONS, OUTPUTS, ROWS, Row, Table};
 
-static MODEL: Model = Model {
+/// The firmware that this driver was made for.
+pub static MODEL: Model = Model {
     name: "PrawnDO",
     prefix: "Version: ",
     oldest: Version(1, 2, 0),
