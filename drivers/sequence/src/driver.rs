@@ -221,7 +221,7 @@ impl SequenceDriver {
 }
 
 /// The firmware of the simulated boards.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Simulation {
     pub(crate) clock: Arc<Mutex<SimulatedPrawnBlaster>>,
     pub(crate) outputs: Arc<Mutex<SimulatedPrawnDo>>,

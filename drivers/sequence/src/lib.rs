@@ -21,6 +21,8 @@
 //!
 //! `examples/rabi.toml` is a complete one.
 
+#[cfg(test)]
+mod conformance;
 mod driver;
 mod file;
 mod sequence;

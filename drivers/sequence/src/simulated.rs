@@ -29,6 +29,27 @@ pub(crate) struct Apparatus {
 impl Apparatus {
     /// Connects the boards, and the atoms.
     pub(crate) fn connect(file: &SequenceFile, boards: &Simulation) -> Result<Self, DriverError> {
+        let counter = SimulatedPort::start(Counter::connect(file, boards)?);
+        let failed = |error| DriverError::new(ErrorClass::Configuration, format!("no simulated port: {error}"));
+        Ok(Self { counter: counter.map_err(failed)? })
+    }
+}
+
+impl Counter {
+    /// Connects the triggers of the boards to the clock, and the atoms to the boards.
+    pub(crate) fn connect(file: &SequenceFile, boards: &Simulation) -> Result<Self, DriverError> {
+        let counter = Self::at(file, boards)?;
+        let (outputs, sweeper) = (Arc::clone(&boards.outputs), Arc::clone(&boards.sweeper));
+        let wire = move |edges: &[Instant]| {
+            lock(&outputs).trigger(edges);
+            lock(&sweeper).trigger(edges);
+        };
+        lock(&boards.clock).connect(0, Box::new(wire));
+        Ok(counter)
+    }
+
+    /// Atoms at boards that are connected.
+    pub(crate) fn at(file: &SequenceFile, boards: &Simulation) -> Result<Self, DriverError> {
         let failed = |what: String| DriverError::new(ErrorClass::Configuration, what);
         let Some(atoms) = file.simulate.clone() else {
             return Err(failed(format!(
@@ -37,28 +58,17 @@ impl Apparatus {
             )));
         };
         let bit = |name: &String| file.levels([name]).map_err(failed);
-        let (load, drive, image) = (bit(&atoms.load)?, bit(&atoms.drive)?, bit(&atoms.image)?);
-        let (outputs, sweeper) = (Arc::clone(&boards.outputs), Arc::clone(&boards.sweeper));
-        lock(&boards.clock).connect(
-            0,
-            Box::new(move |edges| {
-                lock(&outputs).trigger(edges);
-                lock(&sweeper).trigger(edges);
-            }),
-        );
-        let counter = Counter {
+        Ok(Self {
             outputs: Arc::clone(&boards.outputs),
             sweeper: Arc::clone(&boards.sweeper),
+            load: bit(&atoms.load)?,
+            drive: bit(&atoms.drive)?,
+            image: bit(&atoms.image)?,
             atoms,
-            load,
-            drive,
-            image,
             received: Vec::new(),
             armed: None,
             counts: None,
-        };
-        let counter = SimulatedPort::start(counter).map_err(|error| failed(format!("no simulated port: {error}")))?;
-        Ok(Self { counter })
+        })
     }
 }
 
@@ -67,7 +77,7 @@ fn lock<T>(shared: &Arc<Mutex<T>>) -> MutexGuard<'_, T> {
 }
 
 /// Counts the atoms in both states when an imaging pulse has ended after it was armed.
-struct Counter {
+pub(crate) struct Counter {
     outputs: Arc<Mutex<SimulatedPrawnDo>>,
     sweeper: Arc<Mutex<SimulatedDdsSweeper>>,
     atoms: Simulate,

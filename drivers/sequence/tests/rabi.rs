@@ -4,7 +4,6 @@ use std::f64::consts::PI;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use qspool_driver::testing::{Bench, Conformance};
 use qspool_driver::{Deadline, Driver, ErrorClass, Instruction, Outcome, Program, RunControl, RunEnd, WireOrder};
 use qspool_sequence::{Ports, SequenceDriver, SequenceFile};
 
@@ -86,28 +85,6 @@ fn the_frequency_and_amplitude_are_those_of_the_sweeper() {
     assert!((up - expected).abs() < 0.03, "{up} in place of {expected}");
     let (up, _) = populations(&mut driver, &[LOAD, ("pulse", &[0], &[25e-6, 0.0, 0.5])], 8);
     assert!((up - 0.5).abs() < 0.03, "{up}");
-}
-
-#[test]
-fn the_apparatus_keeps_the_contract() {
-    let load = |seconds: f64| -> [f64; 1] { [seconds] };
-    let conformance = Conformance {
-        bench: Box::new(|| Bench { driver: Box::new(driver()), device: Box::new(()) }),
-        good: program(&[("load", &[], &load(0.001)), ("barrier", &[], &[]), ("rlx", &[0], &[1.0])], 1),
-        long: Some(program(&[("load", &[], &load(5.0))], 1)),
-        bad: vec![
-            (program(&[("load", &[], &load(11.0))], 1), Some(0)),
-            (program(&[("load", &[0], &load(1.0))], 1), Some(0)),
-            (program(&[LOAD, ("rlx", &[2], &[1.0])], 1), Some(1)),
-            (program(&[LOAD, ("rlz", &[0], &[1.0])], 1), Some(1)),
-            (program(&[("measure", &[0], &[]), LOAD], 1), Some(1)),
-            (program(&[("load", &[][..], &[9.0][..]); 3], 1), None),
-            (Program { instructions: Vec::new(), ..program(&[], 1) }, None),
-        ],
-        many: 10,
-        patience: Duration::from_secs(20),
-    };
-    conformance.assert();
 }
 
 #[test]
