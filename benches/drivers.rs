@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use qspool_driver::{Deadline, Driver, Instruction, Outcome, Program, RunControl, RunEnd, WireOrder};
 use qspool_exec::{ExecDriver, ExecSettings};
 use qspool_line::{LineDriver, LineFile};
+use qspool_sequence::{SequenceDriver, SequenceFile};
 use qspool_serial::{LinePort, PortSettings, SimulatedLine, SimulatedPort};
 use serde_json::Map;
 
@@ -65,6 +66,21 @@ fn shots(label: &str, driver: &mut dyn Driver, program: &Program) {
     driver.close();
 }
 
+fn loading(driver: &mut dyn Driver) {
+    const ROWS: usize = 29_998;
+    driver.identify(soon()).expect("it is there");
+    driver.configure(soon()).expect("configured");
+    let program = program(&vec![("hold", &[][..], &[1e-6][..]); ROWS], 1);
+    let once = || {
+        let begin = Instant::now();
+        driver.prepare(&program, soon()).expect("prepared");
+        begin.elapsed()
+    };
+    let times = std::iter::repeat_with(once).take(ROUNDS).collect();
+    print("loading a full PrawnDO, 30000 rows, 180 kB", median(times), 1, "table");
+    driver.close();
+}
+
 fn program(instructions: &[(&str, &[u32], &[f64])], shots: u32) -> Program {
     let instruction = |(name, wires, params): &(&str, &[u32], &[f64])| Instruction {
         name: (*name).to_owned(),
@@ -112,6 +128,19 @@ fn main() {
     let file = LineFile::parse("quick.toml", QUICK).expect("a good file");
     let mut line = LineDriver::new(file, "sim:").expect("a simulated port");
     shots("a shot of a line device, three exchanges", &mut line, &program(&[("measure", &[0], &[])], 2000));
+
+    let sim = Path::new("sim:");
+    let outputs = [("set", &[3][..], &[1.0][..]), ("hold", &[], &[1e-6]), ("measure", &[3], &[])];
+    let mut board = qspool_prawndo::driver(qspool_prawndo::Settings::default(), sim).expect("a simulated port");
+    shots("a shot of a PrawnDO, four exchanges", &mut board, &program(&outputs, 2000));
+    loading(&mut board);
+
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("drivers/sequence/examples/rabi.toml");
+    let file = SequenceFile::load(&example).expect("a good file");
+    let mut sequence = SequenceDriver::new(file, None).expect("simulated ports");
+    // Of which 1.05 ms are its own: a pulse of 25 us, imaging of 1 ms, and what lies between them.
+    let pulse = [("rlx", &[0][..], &[std::f64::consts::PI][..]), ("measure", &[0], &[])];
+    shots("a shot of a sequence, which takes 1.06 ms itself", &mut sequence, &program(&pulse, 200));
 
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("drivers/exec/python/example_coin.py");
     let settings = ExecSettings {

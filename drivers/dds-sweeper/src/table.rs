@@ -137,3 +137,20 @@ fn hold(instruction: &Instruction, limits: Limits) -> Result<u32, String> {
         _ => Err(format!("params {:?} not allowed; allowed: a time in s", instruction.params)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tone_is_written_in_the_units_of_the_ad9959() {
+        let tone = |hz, amplitude, degrees| Tone::new(hz, amplitude, degrees, 5e8);
+        // Half of the system clock would be 2^31; the resolution is 0.1164 Hz.
+        assert_eq!(tone(125e6, 1.0, 90.0), Ok(Tone { frequency: 1 << 30, amplitude: 1023, phase: 4096 }));
+        assert_eq!(tone(0.1165, 0.0, 360.0), Ok(Tone { frequency: 1, amplitude: 0, phase: 0 }));
+        for (hz, amplitude, degrees) in [(250e6, 1.0, 0.0), (-1.0, 1.0, 0.0), (1.0, 1.1, 0.0), (1.0, 1.0, -1.0)] {
+            tone(hz, amplitude, degrees).expect_err("not allowed");
+        }
+        tone(f64::NAN, 1.0, 0.0).expect_err("not allowed");
+    }
+}

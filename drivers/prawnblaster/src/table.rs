@@ -152,3 +152,19 @@ fn wait(instruction: &Instruction, clocks: usize, hz: u32) -> Result<(usize, Row
         _ => Err(format!("params {:?} not allowed; allowed: a time-out in s", instruction.params)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_its_half_period_first_and_little_endian() {
+        // As seen on the firmware; its documentation says the opposite.
+        assert_eq!(Row { cycles: 0x0102, repetitions: 0x0a0b_0c0d }.bytes(), [2, 1, 0, 0, 0x0d, 0x0c, 0x0b, 0x0a]);
+    }
+
+    #[test]
+    fn clocks_share_the_rows_of_the_board() {
+        assert_eq!([1, 2, 3, 4].map(Table::rows), [29_998, 14_999, 9_999, 7_499]);
+    }
+}

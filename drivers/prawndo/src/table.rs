@@ -132,3 +132,13 @@ fn hold(instruction: &Instruction, hz: u32) -> Result<u32, String> {
         _ => Err(format!("params {:?} not allowed; allowed: a time in s", instruction.params)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_its_levels_first_and_little_endian() {
+        assert_eq!(Row { levels: 0x0102, cycles: 0x0a0b_0c0d }.bytes(), [2, 1, 0x0d, 0x0c, 0x0b, 0x0a]);
+    }
+}
