@@ -123,6 +123,26 @@ fn a_sequence_is_tried_by_hand_with_the_dialogue_of_each_part() {
 }
 
 #[test]
+fn the_worked_example_runs_as_its_page_says() {
+    let lab = sequence_lab();
+    let page = std::fs::read_to_string(package_file("docs/driver-sequence.md")).expect("readable");
+    let job = page.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a job");
+    std::fs::write(lab.path().join("job.json"), job).expect("written");
+    let example = package_file("drivers/sequence/examples/qspool.toml").display().to_string();
+    let tried = lab.run(&["driver", "try", "--config", &example, "apparatus", "job.json", "--quiet"]);
+    let (out, said) = (String::from_utf8_lossy(&tried.stdout), String::from_utf8_lossy(&tried.stderr));
+    assert!(tried.status.success(), "{out}{said}");
+    // A quarter turn: half of the 865 atoms, give or take 15.
+    let shots = out.lines().filter_map(|line| {
+        let counts: Result<Vec<f64>, _> = line.split_whitespace().map(str::parse).collect();
+        counts.ok().filter(|counts| counts.len() == 2)
+    });
+    let shots: Vec<Vec<f64>> = shots.collect();
+    assert_eq!(shots.len(), 5, "{out}");
+    assert!(shots.iter().flatten().all(|count| (count - 432.0).abs() < 90.0), "{out}");
+}
+
+#[test]
 fn a_job_that_the_board_cannot_run_is_refused_with_its_instruction() {
     let lab = lab("prawndo", "");
     std::fs::write(

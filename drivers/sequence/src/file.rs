@@ -13,6 +13,9 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub struct SequenceFile {
     pub(crate) device: DeviceTable,
+    #[serde(rename = "calibration")]
+    calibration_table: CalibrationTable,
+    #[serde(skip)]
     pub(crate) calibration: Calibration,
     /// The number of each output of the `PrawnDO`, by its name.
     pub(crate) outputs: BTreeMap<String, u8>,
@@ -39,8 +42,22 @@ fn a_minute() -> f64 {
     60.0
 }
 
-/// What was measured of the apparatus, under a name and version that results tell.
+/// What was measured of the apparatus, or the file that holds it.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(untagged, expecting = "either `file`, or `name`, `version` and `constants`")]
+enum CalibrationTable {
+    File(CalibrationFile),
+    Here(Calibration),
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CalibrationFile {
+    file: PathBuf,
+}
+
+/// What was measured of the apparatus, under a name and version that results tell.
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Calibration {
     pub(crate) name: String,
@@ -138,19 +155,20 @@ impl Formula {
 }
 
 impl SequenceFile {
-    /// Reads and checks a file. The file of the read-out is named from its folder.
+    /// Reads and checks a file. The files of the read-out and of the calibration are named from its folder.
     ///
     /// # Errors
     ///
     /// What is wrong with it, with the key.
     pub fn load(path: &Path) -> Result<Self, DriverError> {
-        let fail = |what: String| DriverError::new(ErrorClass::Configuration, format!("{}: {what}", path.display()));
-        let text = fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
-        let mut file: Self = toml::from_str(&text).map_err(|error| fail(error.to_string().replace('\n', " ")))?;
-        file.check().map_err(fail)?;
-        if let Some(folder) = path.parent() {
-            file.readout.file = folder.join(&file.readout.file);
-        }
+        let mut file: Self = read(path)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        file.calibration = match &file.calibration_table {
+            CalibrationTable::Here(calibration) => calibration.clone(),
+            CalibrationTable::File(CalibrationFile { file }) => read(&folder.join(file))?,
+        };
+        file.readout.file = folder.join(&file.readout.file);
+        file.check().map_err(|what| wrong(path, &what))?;
         Ok(file)
     }
 
@@ -218,6 +236,15 @@ impl SequenceFile {
         // The names were checked.
         self.levels(&self.safe_high).unwrap_or_default()
     }
+}
+
+fn wrong(path: &Path, what: &str) -> DriverError {
+    DriverError::new(ErrorClass::Configuration, format!("{}: {what}", path.display()))
+}
+
+fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, DriverError> {
+    let text = fs::read_to_string(path).map_err(|error| wrong(path, &error.to_string()))?;
+    toml::from_str(&text).map_err(|error| wrong(path, &error.to_string().replace('\n', " ")))
 }
 
 impl Tone {

@@ -101,10 +101,14 @@ fn a_mistake_in_the_file_is_named_with_its_key() {
     let text = std::fs::read_to_string(example()).expect("an example");
     let folder = std::env::temp_dir().join(format!("qspool-sequence-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("folder");
+    let calibration = example().with_file_name("microwave.toml");
+    std::fs::copy(calibration, folder.join("microwave.toml")).expect("copied");
     for (from, to, said) in [
         ("on = [\"cooling\"]", "on = [\"coling\"]", "gates.load.on"),
         ("imaging = 2", "imaging = 16", "outputs.imaging"),
         ("2 * pi * rabi_hz", "2 * pi * raby_hz", "gates.rlx.duration_s"),
+        ("file = \"microwave.toml\"", "file = \"none.toml\"", "none.toml"),
+        ("file = \"microwave.toml\"", "name = \"none\"", "calibration"),
         ("num_wires = 2", "num_wires = 0", "num_wires"),
         ("[gates.wait]", "[gates.measure]", "gates.measure"),
         ("drive = \"microwave\"", "drive = \"laser\"", "simulate"),
