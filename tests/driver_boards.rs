@@ -133,12 +133,11 @@ fn the_worked_example_runs_as_its_page_says() {
     let (out, said) = (String::from_utf8_lossy(&tried.stdout), String::from_utf8_lossy(&tried.stderr));
     assert!(tried.status.success(), "{out}{said}");
     // A quarter turn: half of the 865 atoms, give or take 15.
-    let shots = out.lines().filter_map(|line| {
-        let counts: Result<Vec<f64>, _> = line.split_whitespace().map(str::parse).collect();
-        counts.ok().filter(|counts| counts.len() == 2)
-    });
-    let shots: Vec<Vec<f64>> = shots.collect();
-    assert_eq!(shots.len(), 5, "{out}");
+    let rows = out.lines().filter_map(|line| line.split_once('┤'));
+    let shots: Vec<Vec<f64>> = rows
+        .map(|(values, _)| values.split_whitespace().map(|count| count.parse().expect("a number")).collect())
+        .collect();
+    assert!(out.contains("5 shots") && !shots.is_empty() && shots.iter().all(|counts| counts.len() == 2), "{out}");
     assert!(shots.iter().flatten().all(|count| (count - 432.0).abs() < 90.0), "{out}");
 }
 
