@@ -92,7 +92,8 @@ class Gate:
             raise Problem(f"{name} with {len(params)} parameters is not allowed; allowed: {len(self.params)}", index)
         for value, (smallest, largest) in zip(params, self.params):
             if not (_is_number(value) and smallest <= value <= largest):
-                raise Problem(f"the parameter {value} of {name} is not allowed; allowed: {smallest} to {largest}", index)
+                allowed = f"{smallest} to {largest}"
+                raise Problem(f"the parameter {value} of {name} is not allowed; allowed: {allowed}", index)
 
 
 def _is_number(value):
@@ -173,7 +174,7 @@ class Suite:
 
                 self._client = runmanager.remote.Client(host, port, self._settings["request_timeout_s"])
         except ImportError as error:
-            raise ConfigurationError(f"this Python has no labscript suite ({error}); give the command its python") from error
+            raise ConfigurationError(f"this is not the Python of the labscript suite: {error}") from error
         try:
             return getattr(self._client, request)(*args)
         except Exception as error:
@@ -191,7 +192,7 @@ class Suite:
         active = self._runmanager("get_globals", True)
         for name in names:
             if name not in active:
-                raise ConfigurationError(f"no active group of runmanager has the global {name}: add it and tick its group")
+                raise ConfigurationError(f"no active group of runmanager has the global {name}: add it there")
         if self._runmanager("error_in_globals"):
             raise ConfigurationError("runmanager shows an error in its globals: mend it there")
 
@@ -300,7 +301,7 @@ class Labscript(Driver):
         super().__init__({**DEFAULTS, **settings})
         for name, longest in LONGEST.items():
             if not 0 < self.settings[name] <= longest:
-                raise ConfigurationError(f"settings.{name} is {self.settings[name]}; allowed: more than 0, to {longest}")
+                raise ConfigurationError(f"settings.{name}: {self.settings[name]} is not above 0 and at most {longest}")
         self.gates = {name: Gate(name, table) for name, table in settings["gates"].items()}
         self._suite = suite or Suite(self.settings)
         self._run = None
@@ -365,8 +366,8 @@ class Labscript(Driver):
         while self._unfinished():
             if time.monotonic() > end:
                 raise DriverError(
-                    f"BLACS has not run {self._handed[0]} yet: start its queue; or take the shot out of its queue, if it "
-                    "is still there, and then delete the file"
+                    f"BLACS has not run {self._handed[0]} yet: start its queue; or take the shot out of its queue, if "
+                    "it is still there, and then delete the file"
                 )
             time.sleep(LOOK_S)
 
@@ -441,7 +442,8 @@ class Labscript(Driver):
                 stop.wait(LOOK_S)
         finally:
             if done < shots:
-                self._abandon()
+                run.end_compiling()
+            self._run = None
 
     def _measured(self, run, number):
         """The values of a shot that has run and was measured; both are written at its end, one after the other."""
