@@ -1,5 +1,6 @@
 """The labscript suite without a screen, in a profile of its own: `suite.py FOLDER` starts it, prints `ready`, and ends it
-when the standard input closes, with everything that it made. A line `kill` ends BLACS in the middle of what it does.
+when the standard input closes, with everything that it made. A line `kill` ends BLACS in the middle of what it does,
+`start` starts it again.
 
 The profile always lies in the home folder of the account, so that nothing is touched where there is one.
 """
@@ -61,8 +62,12 @@ def make_profile(folder):
     os.makedirs(os.path.dirname(table), exist_ok=True)
     runmanager.new_globals_file(table)
     script = config.get("paths", "connection_table_py")
-    compile_it = "import sys, runpy, labscript as l; l.labscript_init(*sys.argv[1:]); runpy.run_path(sys.argv[2], {}, '__main__')"
-    subprocess.run([sys.executable, "-c", compile_it, table, script], check=True, cwd=library)
+    compiled = (
+        "import runpy, sys, labscript\n"
+        "labscript.labscript_init(*sys.argv[1:])\n"
+        "runpy.run_path(sys.argv[2], run_name='__main__')\n"
+    )
+    subprocess.run([sys.executable, "-c", compiled, table, script], check=True, cwd=library)
     globals_file = os.path.join(folder, "globals.h5")
     runmanager.new_globals_file(globals_file)
     runmanager.new_group(globals_file, "qspool")
@@ -76,7 +81,11 @@ def make_profile(folder):
 def start(program, log):
     environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
     return subprocess.Popen(
-        [sys.executable, "-m", program], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        [sys.executable, "-m", program],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
         start_new_session=True,
     )
 
@@ -120,6 +129,16 @@ def servers(profile):
     return found
 
 
+def wait(programs):
+    """Waits until all of the suite listen."""
+    begin = time.monotonic()
+    while not all(map(listens, PORTS.values())):
+        ended = [name for name, program in programs.items() if program.poll() is not None]
+        if ended or time.monotonic() > begin + START_S:
+            raise RuntimeError(f"the suite does not start: {ended or 'nobody listens'}; see suite.log")
+        time.sleep(0.1)
+
+
 def main(folder):
     import labscript_profile
 
@@ -137,21 +156,21 @@ def main(folder):
             os.dup2(log.fileno(), 2)
             make_profile(folder)
             programs = {name: start(name, log) for name in ("runmanager", "blacs")}
-            begin = time.monotonic()
-            while not all(map(listens, PORTS.values())):
-                ended = [name for name, program in programs.items() if program.poll() is not None]
-                if ended or time.monotonic() > begin + START_S:
-                    raise RuntimeError(f"the suite does not start: {ended or 'nobody listens'}; see suite.log")
-                time.sleep(0.1)
+            wait(programs)
             print("ready", file=out, flush=True)
             for line in sys.stdin:
                 if line.strip() == "kill":
                     end(below(programs["blacs"].pid))
-                    print("killed", file=out, flush=True)
+                    programs["blacs"].wait()
+                elif line.strip() == "start":
+                    programs["blacs"] = start("blacs", log)
+                    wait(programs)
+                print("done", file=out, flush=True)
     finally:
         end([pid for program in programs.values() for pid in below(program.pid)] + servers(profile))
         shutil.rmtree(profile, ignore_errors=True)
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     main(sys.argv[1])

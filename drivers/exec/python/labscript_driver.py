@@ -1,17 +1,7 @@
 """Runs jobs on the labscript suite: runmanager compiles the shots, BLACS runs them, `/measure` has what they measured.
 
-    [driver.mot]
-    type = "exec"
-    command = ["/home/labscript/venv/bin/python", "/opt/drivers/labscript_driver.py"]
-
-    [driver.mot.settings]
-    header = "/opt/drivers/labscript_header.py"
-    output_folder = "/home/labscript/qspool"
-    largest_value = 500
-    gates.load = { wires = 1, params = [[1, 500]] }
-    gates.measure = { wires = 1 }
-
-`docs/driver-labscript.md` has the rest. Checking jobs needs no suite: it is imported only to reach the device.
+`docs/driver-labscript.md` tells how it is set up. Jobs are checked without the suite, which is imported only to reach
+the device.
 """
 
 import keyword
@@ -35,11 +25,13 @@ BLACS_LOOK_S = 2.0
 # cannot be taken back.
 AHEAD = 2
 
-# How long `prepare` and `configure` wait for shots of the past, and `safe_state` for its own, in seconds. They have 60,
-# 30 and 2 in all.
+# How long `prepare` and `configure` wait for shots of the past, and the latter and `safe_state` for the safe script, in
+# seconds. They have 60, 30 and 2 in all.
 SETTLE_PREPARE_S = 10.0
 SETTLE_CONFIGURE_S = 5.0
-SAFE_S = 1.2
+COMPILE_CONFIGURE_S = 10.0
+SAFE_S = 1.0
+SAFE_REQUEST_S = 0.5
 
 # qspool ends a run after twice its length and 10 s; this one ends a little earlier, to say why.
 RUN_MARGIN_S = 8.0
@@ -193,14 +185,16 @@ class Suite:
         for name in names:
             if name not in active:
                 raise ConfigurationError(f"no active group of runmanager has the global {name}: add it there")
+        self._check_errors()
+
+    def _check_errors(self):
         if self._runmanager("error_in_globals"):
             raise ConfigurationError("runmanager shows an error in its globals: mend it there")
 
     def compile(self, script, folder, shots, values):
         """Has runmanager compile the script into `shots` files in the folder; returns before it begins."""
         self._runmanager("set_globals", values)
-        if self._runmanager("error_in_globals"):
-            raise ConfigurationError("runmanager shows an error in its globals: mend it there")
+        self._check_errors()
         count = self._runmanager("n_shots")
         if count != shots:
             raise ConfigurationError(
@@ -216,15 +210,14 @@ class Suite:
         finally:
             self._runmanager("set_run_shots", ticked)
 
-    def submit(self, path):
-        """Puts a compiled shot at the end of the queue of BLACS."""
+    def submit(self, path, timeout_s):
+        """Puts a compiled shot at the end of the queue of BLACS, within so many seconds."""
         from labscript_utils.ls_zprocess import zmq_get
         from labscript_utils.shared_drive import path_to_agnostic
 
         host, port = self._settings["blacs_host"], self._settings["blacs_port"]
-        self.check_blacs()
         try:
-            reply = zmq_get(port, host, data=path_to_agnostic(path), timeout=self._settings["request_timeout_s"])
+            reply = zmq_get(port, host, data=path_to_agnostic(path), timeout=timeout_s)
         except Exception as error:
             raise DriverError(f"BLACS at {host}:{port} does not take {path}: {error}") from error
         if "added successfully" in reply:
@@ -262,14 +255,15 @@ class Suite:
 class Run:
     """The files of one program: a folder of its own, with the script, and one file per shot."""
 
-    def __init__(self, output_folder, kind):
+    def __init__(self, output_folder, kind, shots, values=0):
         self.name = datetime.now().strftime(f"{kind}-%Y%m%dT%H%M%S-%f")
         self.folder = os.path.join(output_folder, self.name)
         os.mkdir(self.folder)
         self.script = os.path.join(self.folder, "qspool.py")
         self.failure = os.path.join(self.folder, "failure.txt")
-        self.shots = 0
-        self.values = 0
+        self.shots = shots
+        # How many numbers each shot measures.
+        self.values = values
         self.length_s = 0.0
 
     def path(self, number):
@@ -338,10 +332,7 @@ class Labscript(Driver):
         folder = self.settings["output_folder"]
         if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
             raise ConfigurationError(f"output_folder {folder} is not there, or cannot be written to")
-        try:
-            compile(self._header(), self.settings["header"], "exec")
-        except SyntaxError as error:
-            raise ConfigurationError(f"header: {error}") from error
+        self._text("header")
         self._suite.check_globals([self.settings["shots_global"], self.settings["job_global"]])
         try:
             self._suite.check_blacs()
@@ -352,13 +343,16 @@ class Labscript(Driver):
         self._settle(SETTLE_CONFIGURE_S)
         self._prepare_safe()
 
-    def _header(self):
-        path = self.settings["header"]
+    def _text(self, setting):
+        """The Python text of the file that the setting names; read each time, since it may have been mended."""
+        path = self.settings[setting]
         try:
             with open(path, encoding="utf-8") as file:
-                return file.read()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"header {path}: {error}") from error
+                text = file.read()
+            compile(text, path, "exec")
+        except (OSError, SyntaxError, ValueError) as error:
+            raise ConfigurationError(f"{setting} {path}: {error}") from error
+        return text
 
     def _settle(self, seconds):
         """Waits until BLACS has run all it was given: a stopped run may have left two shots."""
@@ -379,24 +373,22 @@ class Labscript(Driver):
         self._handed = [path for path in self._handed if not is_over(path)]
         return self._handed
 
-    def _submit(self, path):
-        self._suite.submit(path)
+    def _submit(self, path, timeout_s):
+        self._suite.submit(path, timeout_s)
         self._handed.append(path)
 
-    def _compile(self, run, text):
-        """Has a run compiled, and waits for its first shot."""
+    def _compile(self, run, text, seconds):
+        """Has a run compiled, and waits for its first shot for so long."""
         with open(run.script, "w", encoding="utf-8") as file:
             file.write(text)
         values = {self.settings["shots_global"]: list(range(run.shots)), self.settings["job_global"]: run.name}
         self._suite.compile(run.script, run.folder, run.shots, values)
-        end = time.monotonic() + self.settings["compile_timeout_s"]
+        end = time.monotonic() + seconds
         while not self._is_compiled(run, 0):
             if time.monotonic() > end:
                 run.end_compiling()
-                raise DriverError(
-                    f"runmanager has not compiled {run.path(0)} within {self.settings['compile_timeout_s']} s; "
-                    "its window tells why"
-                )
+                what = f"runmanager has not compiled {run.path(0)} within {seconds} s; its window tells why"
+                raise DriverError(what)
             time.sleep(LOOK_S)
 
     def _is_compiled(self, run, number):
@@ -408,9 +400,9 @@ class Labscript(Driver):
     def prepare(self, program):
         self._abandon()
         self._settle(SETTLE_PREPARE_S)
-        self._run = run = Run(self.settings["output_folder"], "run")
-        run.shots, run.values = program.shots, len(program.measured())
-        self._compile(run, script_of(self._header(), program, self.gates, self.settings["final"], run.failure))
+        self._run = run = Run(self.settings["output_folder"], "run", program.shots, len(program.measured()))
+        text = script_of(self._text("header"), program, self.gates, self.settings["final"], run.failure)
+        self._compile(run, text, self.settings["compile_timeout_s"])
         # Room for one shot that comes late.
         run.length_s = self.settings["shot_s"] * run.shots + self.settings["shot_timeout_s"] / 2
         return self.settings["shot_s"], run.length_s
@@ -425,7 +417,7 @@ class Labscript(Driver):
                 if stop.is_now() or stop.is_after_shot() and handed == done:
                     return
                 while not stop.is_after_shot() and handed < min(shots, done + AHEAD) and self._is_compiled(run, handed):
-                    self._submit(run.path(handed))
+                    self._submit(run.path(handed), self.settings["request_timeout_s"])
                     handed += 1
                 values = self._measured(run, done) if done < handed else None
                 now = time.monotonic()
@@ -474,28 +466,23 @@ class Labscript(Driver):
 
     def _prepare_safe(self):
         """Compiles the safe script, once, and runs it."""
-        path = self.settings["safe_script"]
-        if path is None:
+        if self.settings["safe_script"] is None:
             return
         if self._safe is None:
-            try:
-                with open(path, encoding="utf-8") as file:
-                    text = file.read()
-            except (OSError, UnicodeDecodeError) as error:
-                raise ConfigurationError(f"safe_script {path}: {error}") from error
-            run = Run(self.settings["output_folder"], "safe")
-            run.shots = 1
-            self._compile(run, text)
+            run = Run(self.settings["output_folder"], "safe", 1)
+            seconds = min(COMPILE_CONFIGURE_S, self.settings["compile_timeout_s"])
+            self._compile(run, self._text("safe_script"), seconds)
             self._safe = run
-        self._run_safe(min(self.settings["shot_timeout_s"], SETTLE_CONFIGURE_S))
+        # In every configure: it ends in the safe state.
+        self._run_safe(SETTLE_CONFIGURE_S, self.settings["request_timeout_s"])
         if self._handed:
             raise DriverError(f"BLACS has not run the safe script, {self._handed[0]}: it may be paused")
 
-    def _run_safe(self, seconds):
+    def _run_safe(self, seconds, request_timeout_s):
         """Hands a copy of the compiled safe script to BLACS, which runs no file twice, and waits for it."""
         copy = os.path.join(self._safe.folder, datetime.now().strftime("safe-%Y%m%dT%H%M%S-%f.h5"))
         shutil.copyfile(self._safe.path(0), copy)
-        self._submit(copy)
+        self._submit(copy, request_timeout_s)
         end = time.monotonic() + seconds
         while self._unfinished() and time.monotonic() < end:
             time.sleep(LOOK_S)
@@ -508,7 +495,7 @@ class Labscript(Driver):
         elif self._safe is None:
             return ["the safe script was not compiled yet: configure does it, and runs it"]
         else:
-            self._run_safe(SAFE_S)
+            self._run_safe(SAFE_S, SAFE_REQUEST_S)
             waiting = self._handed
             said = [] if waiting else ["the safe script has run"]
         return said + [f"BLACS has still to run {path}" for path in waiting]
