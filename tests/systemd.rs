@@ -50,6 +50,13 @@ fn the_unit_is_verified_in_silence() {
 }
 
 #[test]
+fn the_sample_for_the_labscript_suite_is_verified_in_silence() {
+    let sample = include_str!("../systemd/qspool-labscript.service");
+    let Some(said) = verdict(sample) else { return };
+    assert_eq!(said, "");
+}
+
+#[test]
 fn the_unit_gives_the_daemon_time_to_drain() {
     let limit = Duration::from_secs(setting("TimeoutStopSec").parse().unwrap());
     assert!(limit > SpoolerOptions::default().grace_period() * 2);
