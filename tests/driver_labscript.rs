@@ -1,8 +1,6 @@
 //! The driver of the labscript suite: by itself, and in the real daemon with the real suite, whose devices are dummies.
 
 mod common;
-#[path = "common/python.rs"]
-mod environment;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -10,7 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::daemon::Lab;
-use common::package_file;
+use common::{package_file, python as environment};
 use serde_json::{Value, json};
 
 /// The running suite. It ends with this value and takes with it what it has made.

@@ -1,8 +1,12 @@
 //! What a run is given, and what it gives back.
 
+use std::thread;
 use std::time::Duration;
 
 use crate::{Deadline, Outcome, StopFlag};
+
+/// How long a run sleeps at most before it looks whether it is to stop.
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// What a prepared run will take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +37,14 @@ impl RunControl {
     /// Whether the next shot should not begin.
     pub fn is_stopped(&self) -> bool {
         self.now.is_raised() || self.after_shot.is_raised()
+    }
+
+    /// Sleeps until then, unless the run is to stop at once or its deadline is over; `false` when it is to stop.
+    pub fn sleep_until(&self, then: Deadline) -> bool {
+        while !self.now.is_raised() && !then.is_over() && !self.deadline.is_over() {
+            thread::sleep(then.remaining().min(self.deadline.remaining()).min(GLANCE));
+        }
+        !self.now.is_raised()
     }
 }
 

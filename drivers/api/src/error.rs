@@ -68,6 +68,12 @@ impl DriverError {
         self
     }
 
+    /// The same outside of a run, where there is no job to try again: what may pass counts as a device that is away.
+    #[must_use]
+    pub fn outside_of_run(self) -> Self {
+        if self.class == ErrorClass::Retry { self.as_class(ErrorClass::Device) } else { self }
+    }
+
     /// What it means.
     pub fn class(&self) -> ErrorClass {
         self.class

@@ -151,7 +151,7 @@ impl LineDriver {
             }
             Ok(SafeState { read_back: speaker.steps(&file.safe, deadline)? })
         })
-        .map_err(as_device)
+        .map_err(DriverError::outside_of_run)
     }
 
     /// Ends a run that was told to stop. Its own deadline: that of the run may be over.
@@ -242,11 +242,6 @@ fn rest(until: Deadline, is_stopped: &impl Fn() -> bool) {
     }
 }
 
-/// Outside of a run there is no job to try again.
-fn as_device(error: DriverError) -> DriverError {
-    if error.class() == ErrorClass::Retry { error.as_class(ErrorClass::Device) } else { error }
-}
-
 fn who(speaker: &mut Speaker<'_>, is_simulated: bool, deadline: Deadline) -> Result<Identity, DriverError> {
     let file = speaker.file;
     let identify = &file.identify;
@@ -263,7 +258,7 @@ fn who(speaker: &mut Speaker<'_>, is_simulated: bool, deadline: Deadline) -> Res
             return Err(error.as_class(ErrorClass::Configuration));
         }
         if !speaker.port.is_open() || attempt == ATTEMPTS || deadline.is_over() {
-            return Err(as_device(error));
+            return Err(error.outside_of_run());
         }
         last = Some(error);
         attempt += 1;
@@ -309,14 +304,14 @@ impl Driver for LineDriver {
         }
         (self.is_configured, self.prepared) = (false, None);
         // What it complains of now belongs to the time before.
-        self.speak(|speaker| speaker.read_errors(deadline)).map_err(as_device)?;
+        self.speak(|speaker| speaker.read_errors(deadline)).map_err(DriverError::outside_of_run)?;
         self.make_safe(deadline)?;
         self.speak(|speaker| {
             let file = speaker.file;
             speaker.steps(&file.init, deadline)?;
             speaker.check_errors("init", deadline)
         })
-        .map_err(as_device)?;
+        .map_err(DriverError::outside_of_run)?;
         self.make_safe(deadline)?;
         (self.is_configured, self.is_doubtful) = (true, false);
         Ok(())
@@ -409,7 +404,7 @@ impl Driver for LineDriver {
             let reply = speaker.ask("health", &health.send, &health.expect, deadline.at_most(file.timeout))?;
             Ok(if health.good.matches(&reply) { Health::Good } else { Health::Degraded(format!("it says {reply:?}")) })
         })
-        .map_err(as_device)
+        .map_err(DriverError::outside_of_run)
     }
 
     fn close(&mut self) {

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`Pico`] | the dialogue: finds out who is there, sends commands and blocks, gets out of whatever was cut off |
 //! | [`Board`] | what one firmware adds: its commands, its limits, how instructions become rows of its table |
+//! | [`Part`] | a board and the dialogue with it |
 //! | [`BoardDriver`] | the driver of any [`Board`] |
 //! | [`SimulatedPico`], [`Firmware`] | stand in for a board, with its quirks |
 //!
@@ -15,6 +16,7 @@ mod board;
 pub mod cycles;
 mod driver;
 mod model;
+mod part;
 mod pico;
 mod prawn;
 mod simulated;
@@ -23,6 +25,7 @@ mod state;
 pub use board::{Board, RunTime};
 pub use driver::BoardDriver;
 pub use model::{Model, Version};
+pub use part::Part;
 pub use pico::Pico;
 pub use prawn::Prawn;
 pub use simulated::{Answer, Firmware, SimulatedPico, words};

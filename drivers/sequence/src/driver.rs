@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
 
 use qspool_dds_sweeper::{DdsSweeper, SimulatedDdsSweeper, Trigger};
@@ -11,7 +10,7 @@ use qspool_driver::{
     RunEnd, RunPlan, SafeState, ShotSink, StopFlag, StopSupport,
 };
 use qspool_line::{LineDriver, LineFile};
-use qspool_pico::{Board, Pico, RunState};
+use qspool_pico::Part;
 use qspool_prawnblaster::{PrawnBlaster, SimulatedPrawnBlaster};
 use qspool_prawndo::{PrawnDo, SimulatedPrawnDo};
 use qspool_serial::Dialogue;
@@ -19,9 +18,6 @@ use qspool_serial::Dialogue;
 use crate::file::SequenceFile;
 use crate::sequence::Sequence;
 use crate::simulated::Apparatus;
-
-/// How long a run sleeps at most before it looks whether it is to stop.
-const GLANCE: Duration = Duration::from_millis(20);
 
 /// What a shot may take beyond its time, for the commands around it.
 const MARGIN: Duration = Duration::from_secs(3);
@@ -40,57 +36,6 @@ pub struct Ports {
     pub sweeper: PathBuf,
     /// The device that is read out.
     pub readout: PathBuf,
-}
-
-/// A board and the dialogue with it.
-struct Part<B> {
-    board: B,
-    pico: Pico,
-}
-
-impl<B: Board> Part<B> {
-    fn set_up(&mut self, deadline: Deadline) -> Result<(), DriverError> {
-        self.board.make_safe(&mut self.pico, deadline)?;
-        self.board.set_up(&mut self.pico, deadline)?;
-        self.board.make_safe(&mut self.pico, deadline).map(drop)
-    }
-
-    fn load(&mut self, table: &B::Table, deadline: Deadline) -> Result<(), DriverError> {
-        self.board.load(&mut self.pico, table, deadline)
-    }
-
-    fn start(&mut self, deadline: Deadline) -> Result<(), DriverError> {
-        self.board.start(&mut self.pico, deadline)
-    }
-
-    fn state(&mut self, deadline: Deadline) -> Result<RunState, DriverError> {
-        self.board.state(&mut self.pico, deadline)
-    }
-
-    /// Waits until the run has ended; `false` when it is to stop before.
-    fn wait_for_end(&mut self, control: &RunControl, limit: Deadline) -> Result<bool, DriverError> {
-        loop {
-            match self.state(limit)? {
-                RunState::Stopped => return Ok(true),
-                RunState::Aborted => return Err(self.pico.fail(ErrorClass::Retry, "aborted its run by itself")),
-                _ if control.now.is_raised() => return Ok(false),
-                _ if limit.is_over() => {
-                    let what =
-                        format!("did not end its run within {:?}; check the cable of its trigger", limit.given());
-                    return Err(self.pico.fail(ErrorClass::Device, &what));
-                }
-                _ => thread::sleep(Duration::from_millis(1)),
-            }
-        }
-    }
-
-    /// Identifies it, unless that was done.
-    fn make_safe(&mut self, deadline: Deadline) -> Result<SafeState, DriverError> {
-        if !self.pico.is_known() {
-            self.pico.identify(deadline)?;
-        }
-        self.board.make_safe(&mut self.pico, deadline)
-    }
 }
 
 /// Runs programs on the apparatus of a [`SequenceFile`].
@@ -181,7 +126,7 @@ impl SequenceDriver {
         ];
         let mut read_back = Vec::new();
         for (name, state) in parts {
-            let lines = state.map_err(as_device)?.read_back;
+            let lines = state?.read_back;
             read_back.extend(lines.iter().map(|line| format!("{name}: {line}")));
         }
         Ok(SafeState { read_back })
@@ -190,6 +135,7 @@ impl SequenceDriver {
     /// Runs one shot; none when it was stopped in the middle.
     fn shot(&mut self, sequence: &Sequence, control: &RunControl) -> Result<Option<Vec<i64>>, DriverError> {
         let limit = control.deadline.at_most(sequence.time.saturating_add(MARGIN));
+        let control = RunControl { deadline: limit, after_shot: StopFlag::default(), ..control.clone() };
         // Loading arms it for the pulse that begins the read-out.
         self.readout.prepare(&sequence.readout, limit)?;
         // A clock may have been lost since it was looked at last.
@@ -198,21 +144,14 @@ impl SequenceDriver {
         self.sweeper.start(limit)?;
         self.outputs.start(limit)?;
         self.clock.start(limit)?;
-        let expected = Deadline::after(sequence.time);
-        while !expected.is_over() && !limit.is_over() {
-            if control.now.is_raised() {
-                return Ok(None);
-            }
-            thread::sleep(expected.remaining().min(GLANCE));
-        }
-        let is_over = self.clock.wait_for_end(control, limit)?
-            && self.outputs.wait_for_end(control, limit)?
-            && self.sweeper.wait_for_end(control, limit)?;
+        let is_over = control.sleep_until(Deadline::after(sequence.time))
+            && self.clock.wait_for_end(&control)?
+            && self.outputs.wait_for_end(&control)?
+            && self.sweeper.wait_for_end(&control)?;
         if !is_over {
             return Ok(None);
         }
         let mut outcome = Outcome::default();
-        let control = RunControl { now: control.now.clone(), after_shot: StopFlag::default(), deadline: limit };
         match self.readout.run(&control, &mut outcome)? {
             RunEnd::Stopped => Ok(None),
             RunEnd::Complete => Ok(outcome.rows().first().map(|row| row.to_vec())),
@@ -253,9 +192,9 @@ impl Driver for SequenceDriver {
     fn configure(&mut self, deadline: Deadline) -> Result<(), DriverError> {
         (self.is_set_up, self.prepared) = (false, None);
         // Those that switch first.
-        self.outputs.set_up(deadline).map_err(as_device)?;
-        self.sweeper.set_up(deadline).map_err(as_device)?;
-        self.clock.set_up(deadline).map_err(as_device)?;
+        self.outputs.set_up(deadline)?;
+        self.sweeper.set_up(deadline)?;
+        self.clock.set_up(deadline)?;
         self.readout.configure(deadline)?;
         self.is_set_up = true;
         Ok(())
@@ -326,9 +265,9 @@ impl Driver for SequenceDriver {
 
     fn health(&mut self, deadline: Deadline) -> Result<Health, DriverError> {
         self.check_ready()?;
-        self.clock.state(deadline).map_err(as_device)?;
-        self.outputs.state(deadline).map_err(as_device)?;
-        self.sweeper.state(deadline).map_err(as_device)?;
+        self.clock.state(deadline).map_err(DriverError::outside_of_run)?;
+        self.outputs.state(deadline).map_err(DriverError::outside_of_run)?;
+        self.sweeper.state(deadline).map_err(DriverError::outside_of_run)?;
         self.readout.health(deadline)
     }
 
@@ -343,9 +282,4 @@ impl Driver for SequenceDriver {
         self.clock.pico.close();
         self.readout.close();
     }
-}
-
-/// Outside of a run there is no job to try again.
-fn as_device(error: DriverError) -> DriverError {
-    if error.class() == ErrorClass::Retry { error.as_class(ErrorClass::Device) } else { error }
 }

@@ -13,7 +13,6 @@
 mod sequence;
 mod simulated;
 
-use std::thread;
 use std::time::Duration;
 
 use qspool_driver::{
@@ -31,8 +30,8 @@ const SIMULATED: &str = "sim:";
 /// The firmware that this driver was made for.
 const FIRMWARE: &str = "1.";
 
-/// How long a run sleeps at most before it looks whether it is to stop.
-const GLANCE: Duration = Duration::from_millis(50);
+/// How long making safe may take where nobody says.
+const SAFE: Duration = Duration::from_secs(2);
 
 /// Drives the box.
 pub struct TemplateDriver {
@@ -67,6 +66,11 @@ impl TemplateDriver {
         } else {
             Err(DriverError::new(ErrorClass::Device, "the lamp box was not identified since it was away"))
         }
+    }
+
+    /// Ends a run that was told to stop. Its own deadline: that of the run may be over.
+    fn stop(&mut self) -> Result<RunEnd, DriverError> {
+        self.safe_state(Deadline::after(SAFE)).map(|_| RunEnd::Stopped)
     }
 
     fn number(&mut self, question: &str, deadline: Deadline) -> Result<i64, DriverError> {
@@ -109,7 +113,7 @@ impl Driver for TemplateDriver {
             num_wires: LAMPS,
             max_shots: 10_000,
             largest_value: LARGEST,
-            stop: StopSupport::AfterShot,
+            stop: StopSupport::Now,
             calibration: None,
         }
     }
@@ -144,13 +148,11 @@ impl Driver for TemplateDriver {
         let one = sequence.plan().per_shot;
         for _ in 0..sequence.shots {
             if control.is_stopped() {
-                self.safe_state(Deadline::after(Duration::from_secs(2)))?;
-                return Ok(RunEnd::Stopped);
+                return self.stop();
             }
             self.port.ask_for("shot", "ok", control.deadline)?;
-            let shot = Deadline::after(one);
-            while !shot.is_over() {
-                thread::sleep(shot.remaining().min(GLANCE));
+            if !control.sleep_until(Deadline::after(one)) {
+                return self.stop();
             }
             let mut values = Vec::with_capacity(sequence.measured.len());
             for detector in &sequence.measured {
@@ -183,7 +185,7 @@ impl Driver for TemplateDriver {
     fn close(&mut self) {
         if self.is_known && self.port.is_open() {
             // There is nobody left to tell if it fails: the device is away.
-            let _made_safe = self.safe_state(Deadline::after(Duration::from_secs(2)));
+            drop(self.stop());
         }
         self.is_known = false;
         self.port.close();
