@@ -11,6 +11,7 @@ use std::time::Duration;
 use qspool::spooler::SpoolerOptions;
 
 const UNIT: &str = include_str!("../systemd/qspool.service");
+const LABSCRIPT: &str = include_str!("../systemd/qspool-labscript.service");
 
 /// The output of a tool of systemd; nothing, and a notice, on a machine without it.
 #[expect(clippy::print_stderr, reason = "a test that is left out says so")]
@@ -37,7 +38,11 @@ fn verdict(unit: &str) -> Option<String> {
 }
 
 fn setting(key: &str) -> &str {
-    let mut values = UNIT.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    setting_of(UNIT, key)
+}
+
+fn setting_of<'a>(unit: &'a str, key: &str) -> &'a str {
+    let mut values = unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     values.next().unwrap_or_else(|| panic!("the unit sets no {key}"))
 }
 
@@ -50,9 +55,11 @@ fn the_unit_is_verified_in_silence() {
 }
 
 #[test]
-fn the_sample_for_the_labscript_suite_is_verified_in_silence() {
-    let sample = include_str!("../systemd/qspool-labscript.service");
-    let Some(said) = verdict(sample) else { return };
+fn the_unit_for_labscript_is_verified_in_silence_and_stops_like_the_other_one() {
+    for key in ["Type", "NotifyAccess", "KillMode", "TimeoutStopSec", "Restart", "RestartPreventExitStatus"] {
+        assert_eq!(setting_of(LABSCRIPT, key), setting(key), "{key}");
+    }
+    let Some(said) = verdict(LABSCRIPT) else { return };
     assert_eq!(said, "");
 }
 
