@@ -158,7 +158,7 @@ class Suite:
                 import labscript_profile
 
                 labconfig = labscript_profile.default_labconfig_path()
-                if not labconfig.exists():
+                if labconfig is None or not labconfig.exists():
                     raise ConfigurationError(
                         f"there is no {labconfig}: run as the account of the suite, after labscript-profile-create"
                     )
@@ -211,7 +211,7 @@ class Suite:
             self._runmanager("set_run_shots", ticked)
 
     def submit(self, path, timeout_s):
-        """Puts a compiled shot at the end of the queue of BLACS, within so many seconds."""
+        """Puts a compiled shot at the end of the queue of BLACS, and returns the error with which BLACS refuses it."""
         from labscript_utils.ls_zprocess import zmq_get
         from labscript_utils.shared_drive import path_to_agnostic
 
@@ -221,11 +221,11 @@ class Suite:
         except Exception as error:
             raise DriverError(f"BLACS at {host}:{port} does not take {path}: {error}") from error
         if "added successfully" in reply:
-            return
+            return None
         why = " ".join(reply.split())
         if "not a subset" in reply:
-            raise ConfigurationError(f"BLACS refuses {path}; the header has to fit its connection table: {why}")
-        raise DriverError(f"BLACS does not take {path}: {why}")
+            return ConfigurationError(f"BLACS refuses {path}; the header has to fit its connection table: {why}")
+        return DriverError(f"BLACS does not take {path}: {why}")
 
     def check_blacs(self):
         """Raises where nobody listens on the port of BLACS."""
@@ -277,10 +277,13 @@ class Run:
             os.replace(self.script, self.script + ".ended")
 
     def check_failure(self):
-        """Raises where the script has raised."""
+        """Raises where the script has raised; the first line of the reason is for the user."""
         if os.path.exists(self.failure):
             with open(self.failure, encoding="utf-8") as file:
-                raise JobError(f"the experiment cannot be compiled: {file.read()[:500]}")
+                why = file.readline().strip()
+            # It is there a moment before its text.
+            if why:
+                raise JobError(f"the experiment cannot be compiled: {why[:300]}")
 
 
 class Labscript(Driver):
@@ -374,8 +377,12 @@ class Labscript(Driver):
         return self._handed
 
     def _submit(self, path, timeout_s):
-        self._suite.submit(path, timeout_s)
+        # Where BLACS does not answer in time, it may have the shot all the same.
         self._handed.append(path)
+        refusal = self._suite.submit(path, timeout_s)
+        if refusal is not None:
+            self._handed.remove(path)
+            raise refusal
 
     def _compile(self, run, text, seconds):
         """Has a run compiled, and waits for its first shot for so long."""
