@@ -7,9 +7,12 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use qspool_driver::{Deadline, Driver, Instruction, Outcome, Program, RunControl, RunEnd, WireOrder};
+use qspool_driver::testing;
+use qspool_driver::{Deadline, Driver, Outcome, Program, RunControl, RunEnd};
 use qspool_exec::{ExecDriver, ExecSettings};
 use qspool_line::{LineDriver, LineFile};
+use qspool_pico::{BoardDriver, Part};
+use qspool_prawndo::PrawnDo;
 use qspool_sequence::{SequenceDriver, SequenceFile};
 use qspool_serial::{LinePort, PortSettings, SimulatedLine, SimulatedPort};
 use serde_json::Map;
@@ -82,18 +85,7 @@ fn loading(driver: &mut dyn Driver) {
 }
 
 fn program(instructions: &[(&str, &[u32], &[f64])], shots: u32) -> Program {
-    let instruction = |(name, wires, params): &(&str, &[u32], &[f64])| Instruction {
-        name: (*name).to_owned(),
-        wires: wires.to_vec(),
-        params: params.to_vec(),
-    };
-    Program {
-        instructions: instructions.iter().map(instruction).collect(),
-        num_wires: 1,
-        shots,
-        wire_order: WireOrder::Sequential,
-        seed: None,
-    }
+    Program { shots, ..testing::program(1, instructions) }
 }
 
 /// A device that is told to begin, asked whether it has ended, and read.
@@ -129,9 +121,9 @@ fn main() {
     let mut line = LineDriver::new(file, "sim:").expect("a simulated port");
     shots("a shot of a line device, three exchanges", &mut line, &program(&[("measure", &[0], &[])], 2000));
 
-    let sim = Path::new("sim:");
     let outputs = [("set", &[3][..], &[1.0][..]), ("hold", &[], &[1e-6]), ("measure", &[3], &[])];
-    let mut board = qspool_prawndo::driver(qspool_prawndo::Settings::default(), sim).expect("a simulated port");
+    let board = PrawnDo::new(qspool_prawndo::Settings::default()).expect("good settings");
+    let mut board = BoardDriver::new(Part::new(board, Path::new("sim:")).expect("a simulated port"));
     shots("a shot of a PrawnDO, four exchanges", &mut board, &program(&outputs, 2000));
     loading(&mut board);
 

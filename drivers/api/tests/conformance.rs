@@ -3,8 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
-use qspool_driver::testing::{Bench, Conformance, Defect, Fake, FakeDevice, FakeSettings, Fault, TestDevice};
-use qspool_driver::{Instruction, Program, StopSupport, WireOrder};
+use qspool_driver::StopSupport;
+use qspool_driver::testing::{Bench, Conformance, Defect, Fake, FakeDevice, FakeSettings, Fault, TestDevice, program};
 
 struct Hand(FakeDevice);
 
@@ -32,23 +32,8 @@ impl TestDevice for Hand {
     }
 }
 
-fn program(instructions: &[(&str, &[u32], &[f64])]) -> Program {
-    let instructions = instructions.iter().map(|&(name, wires, params)| Instruction {
-        name: name.to_owned(),
-        wires: wires.to_vec(),
-        params: params.to_vec(),
-    });
-    Program {
-        instructions: instructions.collect(),
-        num_wires: 2,
-        shots: 1,
-        wire_order: WireOrder::default(),
-        seed: None,
-    }
-}
-
 fn suite(settings: FakeSettings, is_long: bool) -> Conformance<'static> {
-    let good = program(&[("rx", &[0], &[1.0]), ("measure", &[0], &[]), ("measure", &[1], &[])]);
+    let good = program(2, &[("rx", &[0], &[1.0]), ("measure", &[0], &[]), ("measure", &[1], &[])]);
     Conformance {
         bench: Box::new(move || {
             let driver = Fake::new(settings.clone());
@@ -57,9 +42,9 @@ fn suite(settings: FakeSettings, is_long: bool) -> Conformance<'static> {
         }),
         long: is_long.then(|| good.clone()),
         bad: vec![
-            (program(&[("rx", &[0], &[1.0]), ("ry", &[0], &[1.0])]), Some(1)),
-            (program(&[("rx", &[4], &[1.0])]), Some(0)),
-            (program(&[("rx", &[0], &[501.0])]), Some(0)),
+            (program(2, &[("rx", &[0], &[1.0]), ("ry", &[0], &[1.0])]), Some(1)),
+            (program(2, &[("rx", &[4], &[1.0])]), Some(0)),
+            (program(2, &[("rx", &[0], &[501.0])]), Some(0)),
         ],
         good,
         many: 10,

@@ -20,6 +20,7 @@
 //! ```
 
 mod block;
+mod lines;
 mod open;
 #[cfg(feature = "testing")]
 mod plug;
@@ -28,6 +29,7 @@ mod ports;
 mod settings;
 mod simulated;
 
+pub use lines::Lines;
 #[cfg(feature = "testing")]
 pub use plug::{Fault, Plug};
 pub use port::{Dialogue, LinePort};

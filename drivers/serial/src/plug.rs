@@ -16,7 +16,7 @@ use crate::{SimulatedDevice, SimulatedLine, SimulatedPort};
 pub enum Fault {
     /// Nothing comes back.
     Silence,
-    /// From so many bytes on that were sent in all, nothing passes in either direction.
+    /// After so many bytes that were sent in all, nothing passes in either direction.
     DeadAfter(usize),
     /// The plug is pulled after so many bytes that were sent in all.
     HangUpAfter(usize),
@@ -67,9 +67,14 @@ impl Plug {
         self.line().fault = fault.into();
     }
 
-    /// Everything that was sent to the device since this was asked last, as text.
-    pub fn take_sent(&self) -> String {
-        String::from_utf8_lossy(&std::mem::take(&mut self.line().sent)).into_owned()
+    /// Everything that was sent to the device since it was [forgotten](Self::forget_sent), as text.
+    pub fn sent(&self) -> String {
+        String::from_utf8_lossy(&self.line().sent).into_owned()
+    }
+
+    /// Forgets what was sent; the bytes of a [`Fault`] are counted from here.
+    pub fn forget_sent(&self) {
+        self.line().sent.clear();
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
@@ -150,6 +155,7 @@ impl SimulatedDevice for Disturbed {
                     line.reply_after(delay, [noise.clone(), reply].concat());
                 }
             }
+            // Its own reply is gone by then.
             Some(Fault::Instead(reply)) if !line.take_all().is_empty() => {
                 line.reply(reply);
                 state.fault = None;

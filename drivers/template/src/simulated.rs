@@ -1,21 +1,19 @@
 //! What stands in for the box: lamps whose light is their time in ms.
 
-use qspool_serial::{SimulatedDevice, SimulatedLine};
+use qspool_serial::{Lines, SimulatedDevice, SimulatedLine};
 
 /// The box as it behaves on its serial port.
 #[derive(Default)]
 pub(crate) struct LampBox {
-    received: Vec<u8>,
+    lines: Lines,
     programmed: [i64; 2],
     seen: [i64; 2],
 }
 
 impl SimulatedDevice for LampBox {
     fn receive(&mut self, bytes: &[u8], line: &mut SimulatedLine) {
-        self.received.extend_from_slice(bytes);
-        while let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
-            let command: Vec<u8> = self.received.drain(..=end).collect();
-            let reply = self.answer(String::from_utf8_lossy(&command).trim());
+        for command in self.lines.feed(bytes, b'\n') {
+            let reply = self.answer(&command);
             line.reply(format!("{reply}\n"));
         }
     }

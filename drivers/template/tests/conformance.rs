@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use qspool_driver::testing::{Bench, Conformance};
-use qspool_driver::{Deadline, Driver, Instruction, Outcome, Program, RunControl, RunEnd, WireOrder};
+use qspool_driver::testing::{self, Bench, Conformance};
+use qspool_driver::{Deadline, Driver, Outcome, Program, RunControl, RunEnd};
 use qspool_template::TemplateDriver;
 
 fn driver() -> TemplateDriver {
@@ -11,22 +11,8 @@ fn driver() -> TemplateDriver {
 }
 
 fn program(seconds: f64, wires: [u32; 2]) -> Program {
-    let instruction = |name: &str, wire: u32, params: &[f64]| Instruction {
-        name: name.into(),
-        wires: vec![wire],
-        params: params.into(),
-    };
-    Program {
-        instructions: vec![
-            instruction("flash", wires[0], &[seconds]),
-            instruction("measure", 0, &[]),
-            instruction("measure", wires[1], &[]),
-        ],
-        num_wires: 2,
-        shots: 1,
-        wire_order: WireOrder::Sequential,
-        seed: None,
-    }
+    let [lamp, detector] = wires;
+    testing::program(2, &[("flash", &[lamp], &[seconds]), ("measure", &[0], &[]), ("measure", &[detector], &[])])
 }
 
 #[test]

@@ -6,7 +6,23 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use super::rules;
-use crate::{Deadline, Driver, DriverError, Program, RunControl, RunEnd, ShotSink};
+use crate::{Deadline, Driver, DriverError, Instruction, Program, RunControl, RunEnd, ShotSink, WireOrder};
+
+/// A program for one shot on so many wires; each instruction as its name, wires and params.
+pub fn program(num_wires: u32, instructions: &[(&str, &[u32], &[f64])]) -> Program {
+    let instruction = |&(name, wires, params): &(&str, &[u32], &[f64])| Instruction {
+        name: name.to_owned(),
+        wires: wires.to_vec(),
+        params: params.to_vec(),
+    };
+    Program {
+        instructions: instructions.iter().map(instruction).collect(),
+        num_wires,
+        shots: 1,
+        wire_order: WireOrder::default(),
+        seed: None,
+    }
+}
 
 /// The hand of the test on the device. What a device cannot do, it leaves as it stands here.
 pub trait TestDevice {

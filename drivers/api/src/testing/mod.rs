@@ -5,5 +5,5 @@ mod conformance;
 mod fake;
 mod rules;
 
-pub use conformance::{Bench, Broken, Conformance, TestDevice};
+pub use conformance::{Bench, Broken, Conformance, TestDevice, program};
 pub use fake::{Defect, Fake, FakeDevice, FakeSettings, Fault, Request};
