@@ -8,14 +8,14 @@ use qspool_serial::{DataBits, FlowControl, LineEnd, Parity, PortSettings, StopBi
 
 use crate::checker::{Checker, Named};
 use crate::error::{FileError, unknown};
-use crate::expression::{Expression, is_name, is_taken};
+use crate::expression::{Expression, is_name};
 use crate::file::{
-    EndOfShot, ErrorQuery, Gate, HealthQuery, Identify, LineFile, Param, ProgramRules, ResultRules, Shot, Values,
-    WireCount, read, read_toml,
+    EndOfShot, ErrorQuery, Gate, HealthQuery, Identify, LineFile, ProgramRules, ResultRules, Shot, Values, WireCount,
 };
+use crate::param::Param;
 use crate::raw::{
-    RawBy, RawCalibration, RawFile, RawFlowControl, RawFormula, RawGate, RawIdentify, RawParity, RawPoll, RawPort,
-    RawProgram, RawResult, RawShot, RawSimulate, RawWait, RawWires,
+    RawBy, RawFile, RawFlowControl, RawGate, RawIdentify, RawParity, RawPoll, RawPort, RawProgram, RawResult, RawShot,
+    RawSimulate, RawWait, RawWires,
 };
 use crate::simulate::{Reply, Rules};
 use crate::steps::{Pattern, Progress, pieces};
@@ -40,10 +40,8 @@ const SHOT: [Named<'_>; 2] = [("shot", 0.0, 4_294_967_295.0), ("shots", 1.0, 4_2
 
 pub(crate) fn check(path: &Path, raw: &RawFile) -> Result<LineFile, FileError> {
     let port = port(path, &raw.port)?;
-    let (calibration, constants) = match &raw.calibration {
-        Some(raw) => calibrated(path, raw)?,
-        None => (None, BTreeMap::new()),
-    };
+    let calibration = raw.calibration.as_ref().map(|table| table.load(path)).transpose()?;
+    let constants = calibration.as_ref().map(|calibration| calibration.constants.clone()).unwrap_or_default();
     let mut checker =
         Checker { file: path, port: &port, timeout: Duration::ZERO, acknowledge: None, constants: &constants };
     checker.timeout = checker.duration("port.timeout_s", raw.port.timeout_s)?;
@@ -96,7 +94,7 @@ pub(crate) fn check(path: &Path, raw: &RawFile) -> Result<LineFile, FileError> {
             }),
             None => None,
         },
-        calibration,
+        calibration: calibration.map(|calibration| calibration.label()),
         gates: gates(&checker, &raw.gates, limits)?,
         program: program(&checker, &raw.program, limits)?,
         shot: shot(&checker, &raw.shot, limits)?,
@@ -181,41 +179,6 @@ fn port(path: &Path, raw: &RawPort) -> Result<PortSettings, FileError> {
     })
 }
 
-type Calibrated = (Option<String>, BTreeMap<String, f64>);
-
-fn calibrated(path: &Path, raw: &RawCalibration) -> Result<Calibrated, FileError> {
-    let Some(other) = &raw.file else { return calibration(path, "calibration.", raw) };
-    if raw.name.is_some() || raw.version.is_some() || raw.constants.is_some() {
-        return Err(FileError::new(path, "calibration", "either `file`, or `name`, `version` and `constants`"));
-    }
-    let other = path.parent().unwrap_or(Path::new("")).join(other);
-    let text = read(path, &other, "calibration.file")?;
-    let raw: RawCalibration = read_toml(&other, "", &text)?;
-    if raw.file.is_some() {
-        return Err(FileError::new(&other, "file", "a calibration file names no other one"));
-    }
-    calibration(&other, "", &raw)
-}
-
-fn calibration(path: &Path, below: &str, raw: &RawCalibration) -> Result<Calibrated, FileError> {
-    let fail = |key: &str, what: String| Err(FileError::new(path, format!("{below}{key}"), what));
-    let (Some(name), Some(version), Some(constants)) = (&raw.name, &raw.version, &raw.constants) else {
-        return fail("", "a calibration needs `name`, `version` and `constants`".to_owned());
-    };
-    for (name, value) in constants {
-        if !is_name(name) || is_taken(name) {
-            return fail(
-                &format!("constants.{name}"),
-                "it is no name for a constant, or has a meaning already".to_owned(),
-            );
-        }
-        if !value.is_finite() {
-            return fail(&format!("constants.{name}"), format!("{value} is no number"));
-        }
-    }
-    Ok((Some(format!("{name} {version}")), constants.clone()))
-}
-
 fn identify(checker: &Checker<'_>, raw: &RawIdentify) -> Result<Identify, FileError> {
     let expect = checker.pattern("identify.expect", &raw.expect)?;
     if let Some(name) = expect.group_names().into_iter().find(|name| !IDENTITY.contains(name)) {
@@ -278,22 +241,9 @@ fn gate(checker: &Checker<'_>, name: &str, raw: &RawGate, limits: Limits) -> Res
             return checker.fail(&format!("{key}.allowed_wires"), what);
         }
     }
-    let mut params: Vec<Param> = Vec::new();
-    for (index, raw) in raw.params.iter().enumerate() {
-        let key = format!("{key}.params[{index}]");
-        if !is_name(&raw.name) || is_taken(&raw.name) || params.iter().any(|other| other.name == raw.name) {
-            return checker.fail(&key, format!("{:?} is no name for a parameter, or has a meaning already", raw.name));
-        }
-        if !(raw.min.is_finite() && raw.max.is_finite() && raw.min <= raw.max) {
-            return checker.fail(&key, format!("no value lies between min = {} and max = {}", raw.min, raw.max));
-        }
-        params.push(Param {
-            name: raw.name.clone(),
-            unit: raw.unit.clone(),
-            min: raw.min,
-            max: raw.max,
-            is_integer: raw.integer,
-        });
+    let params = raw.params.clone();
+    if let Err((index, what)) = Param::check_definitions(&params) {
+        return checker.fail(&format!("{key}.params[{index}]"), what);
     }
     if name == "measure" && !params.is_empty() {
         return checker.fail(&format!("{key}.params"), "a measurement has no parameters");
@@ -301,7 +251,7 @@ fn gate(checker: &Checker<'_>, name: &str, raw: &RawGate, limits: Limits) -> Res
     let wire_names = wire_names(wires);
     let mut names: Vec<Named<'_>> = params.iter().map(|param| (param.name.as_str(), param.min, param.max)).collect();
     names.extend(wire_names.iter().map(|name| limits.wire(name)));
-    let duration_s = raw.duration_s.clone().unwrap_or(RawFormula::Number(0.0));
+    let duration_s = raw.duration_s.clone().unwrap_or(Expression::number(0.0));
     let per_gate: Vec<Named<'_>> =
         names.iter().copied().filter(|(name, ..)| wires != WireCount::Any || *name != "w").collect();
     let duration = checker.formula(&format!("{key}.duration_s"), &duration_s, &per_gate, 0.0..=LONGEST_S)?;
@@ -329,7 +279,7 @@ pub(crate) fn wire_names(wires: WireCount) -> Vec<String> {
 
 fn program(checker: &Checker<'_>, raw: &RawProgram, limits: Limits) -> Result<ProgramRules, FileError> {
     let names = [limits.rows("n"), limits.rows("rows"), SHOT[1]];
-    let duration_s = raw.duration_s.clone().unwrap_or(RawFormula::Number(0.0));
+    let duration_s = raw.duration_s.clone().unwrap_or(Expression::number(0.0));
     let max_duration_s = raw.max_duration_s.unwrap_or(LONGEST_S);
     if !(0.0..=LONGEST_S).contains(&max_duration_s) {
         return checker.fail("program.max_duration_s", format!("{max_duration_s}; allowed are 0 to {LONGEST_S}"));
@@ -364,7 +314,8 @@ fn shot(checker: &Checker<'_>, raw: &RawShot, limits: Limits) -> Result<Shot, Fi
             return checker.fail("shot", what);
         }
     };
-    let timeout = raw.timeout_s.clone().unwrap_or_else(|| RawFormula::Text("2 * expected_s + 10".to_owned()));
+    let usual = || checker.at("shot.timeout_s", Expression::parse("2 * expected_s + 10"));
+    let timeout = raw.timeout_s.clone().map_or_else(usual, Ok)?;
     let start = checker.steps("shot.start", &raw.start.0, &names)?;
     if let Some(step) = start.iter().find(|step| step.wait > LONGEST_PAUSE) {
         let what =
@@ -448,13 +399,9 @@ fn simulation(checker: &Checker<'_>, raw: &RawSimulate) -> Result<Rules, FileErr
     let replies = raw.replies.iter().enumerate().map(|(index, reply)| {
         let key = format!("simulate.replies[{index}]");
         let busy_s = reply.busy_s.as_ref().map(|formula| {
-            let parsed = match formula {
-                RawFormula::Number(number) => Expression::number(*number),
-                RawFormula::Text(text) => checker.at(&format!("{key}.busy_s"), Expression::parse(text))?,
-            };
-            match parsed.names().into_iter().find(|name| !names.contains(name) && *name != "pi") {
+            match formula.names().into_iter().find(|name| !names.contains(name) && *name != "pi") {
                 Some(name) => checker.fail(&format!("{key}.busy_s"), format!("name {}", unknown(name, &names))),
-                None => Ok(parsed),
+                None => Ok(formula.clone()),
             }
         });
         if reply.then.is_some() && busy_s.is_none() {

@@ -8,7 +8,7 @@ use qspool_serial::PortSettings;
 
 use crate::error::{FileError, unknown};
 use crate::expression::{Expression, Scope};
-use crate::raw::{RawFormula, RawStep};
+use crate::raw::RawStep;
 use crate::steps::{Pattern, Step};
 use crate::template::Template;
 
@@ -68,14 +68,10 @@ impl Checker<'_> {
     pub(crate) fn formula(
         &self,
         key: &str,
-        raw: &RawFormula,
+        formula: &Expression,
         names: &[Named<'_>],
         allowed: std::ops::RangeInclusive<f64>,
     ) -> Result<Expression, FileError> {
-        let formula = match raw {
-            RawFormula::Number(number) => Expression::number(*number),
-            RawFormula::Text(text) => self.at(key, Expression::parse(text))?,
-        };
         self.known(key, &formula.names(), names)?;
         for scope in self.corners(&formula.names(), names) {
             let value = self.at(key, formula.value(&scope))?;
@@ -90,7 +86,7 @@ impl Checker<'_> {
                 );
             }
         }
-        Ok(formula)
+        Ok(formula.clone())
     }
 
     /// Steps below `key`; where there are several, each has its number.

@@ -13,7 +13,7 @@ pub struct FileError {
 
 impl FileError {
     /// Something is wrong at this key.
-    pub(crate) fn new(file: &Path, key: impl Into<String>, what: impl Into<String>) -> Self {
+    pub fn new(file: &Path, key: impl Into<String>, what: impl Into<String>) -> Self {
         Self { file: file.to_owned(), key: key.into(), what: what.into() }
     }
 

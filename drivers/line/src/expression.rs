@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+
 /// How deep brackets and signs may be nested.
 const DEEPEST: usize = 40;
 
@@ -146,6 +148,33 @@ impl Expression {
 
     fn about(&self, what: &str) -> String {
         format!("in the formula {:?}: {what}", self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Expression {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Formula;
+        impl Visitor<'_> for Formula {
+            type Value = Expression;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a number, or a formula as text")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Expression, E> {
+                Expression::parse(text).map_err(E::custom)
+            }
+
+            fn visit_f64<E: Error>(self, number: f64) -> Result<Expression, E> {
+                Ok(Expression::number(number))
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Expression, E> {
+                // As the other numbers of a file.
+                number.to_string().parse().map(Expression::number).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(Formula)
     }
 }
 

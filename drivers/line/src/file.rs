@@ -1,19 +1,20 @@
 //! A file that was checked.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use qspool_serial::PortSettings;
 use regex::Regex;
 
-use crate::error::{FileError, unknown};
+use crate::error::FileError;
 use crate::expression::Expression;
+use crate::param::Param;
 use crate::raw::RawFile;
 use crate::simulate::{LineSimulation, Rules};
 use crate::steps::{Pattern, Progress, Step};
 use crate::template::Template;
+use crate::toml_file::{read, read_toml};
 
 /// The description of a device, read from a file and checked.
 #[derive(Debug, Clone)]
@@ -91,21 +92,6 @@ pub enum WireCount {
     Exactly(u32),
     /// On any number of them. A line that names the wire `w` is sent for each.
     Any,
-}
-
-/// A parameter of a gate.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Param {
-    /// Its name in formulas.
-    pub name: String,
-    /// Its unit, for people; may be empty.
-    pub unit: String,
-    /// The smallest value.
-    pub min: f64,
-    /// The largest value.
-    pub max: f64,
-    /// Whether only whole numbers are taken.
-    pub is_integer: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -189,38 +175,4 @@ impl LineFile {
     pub fn simulation(&self) -> Option<LineSimulation> {
         self.simulate.clone().map(|rules| LineSimulation::new(rules, self.port.line_end))
     }
-}
-
-/// Reads a file that `owner` names at `key`.
-pub(crate) fn read(owner: &Path, path: &Path, key: &str) -> Result<String, FileError> {
-    fs::read_to_string(path)
-        .map_err(|error| FileError::new(owner, key, format!("{} cannot be read: {error}", path.display())))
-}
-
-/// Reads TOML into a type, with the key and the nearest one in its errors. `below` is where it belongs in the file.
-pub(crate) fn read_toml<T: serde::de::DeserializeOwned>(path: &Path, below: &str, text: &str) -> Result<T, FileError> {
-    let line = |error: &toml::de::Error| {
-        let before = text.get(..error.span()?.start)?;
-        Some(before.matches('\n').count() + 1)
-    };
-    let fail = |key: String, error: &toml::de::Error| {
-        let at = line(error).map_or_else(String::new, |line| format!(" (line {line})"));
-        let key =
-            [below, &key].into_iter().filter(|part| !part.is_empty() && *part != ".").collect::<Vec<_>>().join(".");
-        FileError::new(path, key, format!("{}{at}", explain(error.message())))
-    };
-    let deserializer = toml::Deserializer::parse(text).map_err(|error| fail(String::new(), &error))?;
-    serde_path_to_error::deserialize(deserializer).map_err(|error| {
-        let key = error.path().to_string();
-        fail(key, error.inner())
-    })
-}
-
-/// Serde's words for an unknown key, with the nearest one.
-fn explain(message: &str) -> String {
-    let Some(rest) = message.strip_prefix("unknown field `") else { return message.trim().replace('\n', " ") };
-    let mut names = rest.split('`').step_by(2);
-    let found = names.next().unwrap_or_default();
-    let allowed: Vec<&str> = rest.split('`').skip(2).step_by(2).collect();
-    format!("key {}", unknown(found, &allowed))
 }

@@ -5,6 +5,7 @@
 //! port or for `sim:`, the device that the file simulates. The files in `examples/` are complete, and
 //! `docs/driver-line.md` describes every key.
 
+mod calibration;
 mod check;
 mod checker;
 mod dialogue;
@@ -12,13 +13,18 @@ mod driver;
 mod error;
 pub mod expression;
 mod file;
+mod param;
 mod program;
 mod raw;
 mod simulate;
 mod steps;
 mod template;
+mod toml_file;
 
+pub use calibration::{Calibration, CalibrationTable};
 pub use driver::LineDriver;
 pub use error::FileError;
-pub use file::{Gate, LineFile, Param, WireCount};
+pub use file::{Gate, LineFile, WireCount};
+pub use param::Param;
 pub use simulate::LineSimulation;
+pub use toml_file::load_toml;

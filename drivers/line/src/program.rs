@@ -6,6 +6,7 @@ use crate::check::wire_names;
 use crate::error::unknown;
 use crate::expression::Scope;
 use crate::file::{Gate, LineFile, WireCount};
+use crate::param::Param;
 use crate::steps::Step;
 
 /// A program as it is loaded.
@@ -94,18 +95,7 @@ fn gate<'a>(file: &'a LineFile, instruction: &Instruction, num_wires: u32) -> Re
     if !gate.allowed_wires.is_empty() && !gate.allowed_wires.contains(wires) {
         return Err(format!("wires {wires:?} not allowed; allowed: {:?}", gate.allowed_wires));
     }
-    if instruction.params.len() != gate.params.len() {
-        return Err(format!("{} parameters; {} are needed", instruction.params.len(), gate.params.len()));
-    }
-    for (param, &value) in gate.params.iter().zip(&instruction.params) {
-        if !(param.min..=param.max).contains(&value) {
-            let unit = if param.unit.is_empty() { String::new() } else { format!(" {}", param.unit) };
-            return Err(format!("{} = {value}{unit}; allowed are {} to {}{unit}", param.name, param.min, param.max));
-        }
-        if param.is_integer && (value - value.round()).abs() > f64::EPSILON {
-            return Err(format!("{} = {value}; it has to be a whole number", param.name));
-        }
-    }
+    Param::check_all(&gate.params, &instruction.params)?;
     Ok(gate)
 }
 
@@ -120,10 +110,7 @@ impl<'a> Writer<'a> {
     fn gate(&mut self, gate: &'a Gate, wires: &[u32], params: &[f64]) -> Result<f64, String> {
         let names = wire_names(gate.wires);
         let file = self.file;
-        let scope = || {
-            let scope = Scope::new(&file.constants);
-            gate.params.iter().zip(params).fold(scope, |scope, (param, &value)| scope.with(&param.name, value))
-        };
+        let scope = || Param::name_all(&gate.params, params, Scope::new(&file.constants));
         let with_wires = || match (gate.wires, wires) {
             (WireCount::Any, _) => scope(),
             // Of one wire there are two names.

@@ -8,6 +8,10 @@ use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, Error, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 
+use crate::calibration::CalibrationTable;
+use crate::expression::Expression;
+use crate::param::Param;
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawFile {
@@ -21,7 +25,7 @@ pub(crate) struct RawFile {
     pub(crate) stop: Option<RawSteps>,
     pub(crate) health: Option<RawHealth>,
     pub(crate) errors: Option<RawErrors>,
-    pub(crate) calibration: Option<RawCalibration>,
+    pub(crate) calibration: Option<CalibrationTable>,
     pub(crate) gates: BTreeMap<String, RawGate>,
     #[serde(default)]
     pub(crate) program: RawProgram,
@@ -159,15 +163,6 @@ pub(crate) struct RawErrors {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct RawCalibration {
-    pub(crate) file: Option<String>,
-    pub(crate) name: Option<String>,
-    pub(crate) version: Option<String>,
-    pub(crate) constants: Option<BTreeMap<String, f64>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct RawGate {
     #[serde(default)]
     pub(crate) description: String,
@@ -175,22 +170,10 @@ pub(crate) struct RawGate {
     #[serde(default)]
     pub(crate) allowed_wires: Vec<Vec<u32>>,
     #[serde(default)]
-    pub(crate) params: Vec<RawParam>,
+    pub(crate) params: Vec<Param>,
     #[serde(default)]
     pub(crate) emit: OneOrMany<RawStep>,
-    pub(crate) duration_s: Option<RawFormula>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawParam {
-    pub(crate) name: String,
-    #[serde(default)]
-    pub(crate) unit: String,
-    pub(crate) min: f64,
-    pub(crate) max: f64,
-    #[serde(default)]
-    pub(crate) integer: bool,
+    pub(crate) duration_s: Option<Expression>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -201,7 +184,7 @@ pub(crate) struct RawProgram {
     #[serde(default)]
     pub(crate) end: OneOrMany<RawStep>,
     pub(crate) max_rows: Option<u32>,
-    pub(crate) duration_s: Option<RawFormula>,
+    pub(crate) duration_s: Option<Expression>,
     pub(crate) max_duration_s: Option<f64>,
 }
 
@@ -211,7 +194,7 @@ pub(crate) struct RawShot {
     pub(crate) start: OneOrMany<RawStep>,
     pub(crate) poll: Option<RawPoll>,
     pub(crate) wait: Option<RawWait>,
-    pub(crate) timeout_s: Option<RawFormula>,
+    pub(crate) timeout_s: Option<Expression>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -248,7 +231,7 @@ pub(crate) struct RawResult {
     pub(crate) by: Option<RawBy>,
     #[serde(default = "default_radix")]
     pub(crate) radix: u32,
-    pub(crate) formula: Option<RawFormula>,
+    pub(crate) formula: Option<Expression>,
     #[serde(default)]
     pub(crate) min: i64,
     pub(crate) max: i64,
@@ -282,7 +265,7 @@ pub(crate) struct RawReply {
     pub(crate) say: OneOrMany<String>,
     #[serde(default)]
     pub(crate) set: BTreeMap<String, String>,
-    pub(crate) busy_s: Option<RawFormula>,
+    pub(crate) busy_s: Option<Expression>,
     pub(crate) then: Option<String>,
 }
 
@@ -294,13 +277,6 @@ impl<T> Default for OneOrMany<T> {
     fn default() -> Self {
         Self(Vec::new())
     }
-}
-
-/// A number, or a formula as text.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum RawFormula {
-    Number(f64),
-    Text(String),
 }
 
 /// A number of wires, or `any`.
@@ -358,33 +334,6 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
             }
         }
         deserializer.deserialize_any(Several(PhantomData))
-    }
-}
-
-impl<'de> Deserialize<'de> for RawFormula {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Formula;
-        impl Visitor<'_> for Formula {
-            type Value = RawFormula;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a number, or a formula as text")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<RawFormula, E> {
-                Ok(RawFormula::Text(text.to_owned()))
-            }
-
-            fn visit_f64<E: Error>(self, number: f64) -> Result<RawFormula, E> {
-                Ok(RawFormula::Number(number))
-            }
-
-            fn visit_i64<E: Error>(self, number: i64) -> Result<RawFormula, E> {
-                // As the other numbers of a file.
-                number.to_string().parse().map(RawFormula::Number).map_err(E::custom)
-            }
-        }
-        deserializer.deserialize_any(Formula)
     }
 }
 

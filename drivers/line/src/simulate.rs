@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use qspool_serial::{LineEnd, SimulatedDevice, SimulatedLine};
+use qspool_serial::{LineEnd, Lines, SimulatedDevice, SimulatedLine};
 
 use crate::expression::{Expression, Scope};
 use crate::steps::Pattern;
@@ -40,16 +40,13 @@ pub struct LineSimulation {
     turns: Vec<usize>,
     busy_until: Option<Instant>,
     line_end: LineEnd,
-    kept: Vec<u8>,
+    lines: Lines,
 }
-
-/// No line is that long; what a simulated device is sent without an end is not kept for ever.
-const LONGEST: usize = 65_536;
 
 impl LineSimulation {
     pub(crate) fn new(rules: Rules, line_end: LineEnd) -> Self {
         let (state, turns) = (rules.state.clone(), vec![0; rules.replies.len()]);
-        Self { rules, state, turns, busy_until: None, line_end, kept: Vec::new() }
+        Self { rules, state, turns, busy_until: None, line_end, lines: Lines::default() }
     }
 
     fn answer(&mut self, request: &str, line: &mut SimulatedLine) {
@@ -120,15 +117,9 @@ impl LineSimulation {
 
 impl SimulatedDevice for LineSimulation {
     fn receive(&mut self, bytes: &[u8], line: &mut SimulatedLine) {
-        self.kept.extend_from_slice(bytes);
         let end = if self.line_end == LineEnd::Cr { b'\r' } else { b'\n' };
-        while let Some(length) = self.kept.iter().position(|&byte| byte == end) {
-            let request: Vec<u8> = self.kept.drain(..=length).collect();
-            let request = String::from_utf8_lossy(&request).trim().to_owned();
+        for request in self.lines.feed(bytes, end) {
             self.answer(&request, line);
-        }
-        if self.kept.len() > LONGEST {
-            self.kept.clear();
         }
     }
 }

@@ -2,16 +2,14 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use qspool_driver::testing::TestDevice;
-use qspool_driver::{Deadline, Driver, DriverError, Instruction, Program, RunControl, RunEnd, ShotSink, WireOrder};
+use qspool_driver::{Deadline, Driver, DriverError, Program, RunControl, RunEnd, ShotSink};
 use qspool_line::{LineDriver, LineFile, LineSimulation};
-use qspool_serial::{SimulatedDevice, SimulatedLine, SimulatedPort};
+use qspool_serial::{Lines, SimulatedDevice, SimulatedLine};
 
 /// An example, with some of its text replaced.
 pub(crate) fn example(name: &str, changes: &[(&str, &str)]) -> LineFile {
@@ -31,22 +29,16 @@ pub(crate) type Hook = Arc<Mutex<dyn FnMut(&str, &mut SimulatedLine) -> bool + S
 
 struct Device {
     simulation: LineSimulation,
-    kept: Vec<u8>,
-    is_silent: Arc<AtomicBool>,
-    sent: Arc<Mutex<Vec<String>>>,
+    lines: Lines,
     hook: Option<Hook>,
 }
 
 impl SimulatedDevice for Device {
     fn receive(&mut self, bytes: &[u8], line: &mut SimulatedLine) {
-        self.kept.extend_from_slice(bytes);
-        while let Some(end) = self.kept.iter().position(|&byte| byte == b'\n') {
-            let request: Vec<u8> = self.kept.drain(..=end).collect();
-            let text = String::from_utf8_lossy(&request).trim().to_owned();
-            self.sent.lock().expect("lock").push(text.clone());
-            let is_taken = self.hook.as_ref().is_some_and(|hook| (hook.lock().expect("lock"))(&text, line));
-            if !is_taken && !self.is_silent.load(Ordering::Relaxed) {
-                self.simulation.receive(&request, line);
+        for request in self.lines.feed(bytes, b'\n') {
+            let is_taken = self.hook.as_ref().is_some_and(|hook| (hook.lock().expect("lock"))(&request, line));
+            if !is_taken {
+                self.simulation.receive(format!("{request}\n").as_bytes(), line);
             }
         }
     }
@@ -55,23 +47,18 @@ impl SimulatedDevice for Device {
 /// A device under a link.
 pub(crate) struct Plug {
     file: LineFile,
-    link: PathBuf,
-    _folder: tempfile::TempDir,
-    port: Option<SimulatedPort>,
-    is_silent: Arc<AtomicBool>,
-    sent: Arc<Mutex<Vec<String>>>,
-    hook: Option<Hook>,
+    plug: qspool_serial::Plug,
 }
 
 impl Plug {
     /// Plugged in.
     pub(crate) fn new(file: LineFile, hook: Option<Hook>) -> Self {
-        let folder = tempfile::tempdir().expect("folder");
-        let link = folder.path().join("usb-Example-if00");
-        let (is_silent, sent) = (Arc::default(), Arc::default());
-        let mut plug = Self { file, link, _folder: folder, port: None, is_silent, sent, hook };
-        plug.replug();
-        plug
+        let simulated = file.clone();
+        let plug = qspool_serial::Plug::new(move || {
+            let simulation = simulated.simulation().expect("a simulation");
+            Box::new(Device { simulation, lines: Lines::default(), hook: hook.clone() })
+        });
+        Self { file, plug: plug.expect("a pseudo-terminal") }
     }
 
     /// The same with a hook that is not shared.
@@ -81,67 +68,46 @@ impl Plug {
 
     /// A driver for it.
     pub(crate) fn driver(&self) -> LineDriver {
-        LineDriver::new(self.file.clone(), &self.link.to_string_lossy()).expect("a driver")
+        LineDriver::new(self.file.clone(), &self.link().to_string_lossy()).expect("a driver")
     }
 
     /// The name that stays the same.
     pub(crate) fn link(&self) -> &Path {
-        &self.link
+        self.plug.link()
     }
 
     /// Every line that was sent to it.
     pub(crate) fn sent(&self) -> Vec<String> {
-        self.sent.lock().expect("lock").clone()
+        self.plug.sent().lines().map(|line| line.trim().to_owned()).collect()
     }
 }
 
 impl TestDevice for Plug {
     fn unplug(&mut self) -> bool {
-        self.port = None;
-        drop(fs::remove_file(&self.link));
-        true
+        self.plug.unplug()
     }
 
     fn replug(&mut self) {
-        let device = Device {
-            simulation: self.file.simulation().expect("a simulation"),
-            kept: Vec::new(),
-            is_silent: Arc::clone(&self.is_silent),
-            sent: Arc::clone(&self.sent),
-            hook: self.hook.clone(),
-        };
-        // The new one before the old one goes: otherwise it gets the same number.
-        let port = SimulatedPort::start(device).expect("a pseudo-terminal");
-        drop(fs::remove_file(&self.link));
-        symlink(port.path(), &self.link).expect("link");
-        self.port = Some(port);
+        self.plug.replug();
     }
 
     fn silence(&mut self) -> bool {
-        self.is_silent.store(true, Ordering::Relaxed);
-        true
+        self.plug.silence()
     }
 
     fn end_silence(&mut self) {
-        self.is_silent.store(false, Ordering::Relaxed);
+        self.plug.end_silence();
     }
 
     fn is_safe(&mut self) -> Option<bool> {
         // Safe is what was last said to the device.
-        let sent = self.sent.lock().expect("lock");
-        Some(["SHUT?", "outputs"].contains(&sent.last()?.as_str()))
+        Some(["SHUT?", "outputs"].contains(&self.sent().last()?.as_str()))
     }
 }
 
 /// A program for one shot.
 pub(crate) fn program(instructions: &[(&str, &[u32], &[f64])]) -> Program {
-    let instructions = instructions.iter().map(|&(name, wires, params)| Instruction {
-        name: name.to_owned(),
-        wires: wires.to_vec(),
-        params: params.to_vec(),
-    });
-    let instructions = instructions.collect();
-    Program { instructions, num_wires: 4, shots: 1, wire_order: WireOrder::default(), seed: None }
+    qspool_driver::testing::program(4, instructions)
 }
 
 /// Ten seconds from now.
