@@ -78,7 +78,7 @@ fn a_daemon_that_was_killed_in_a_shot_finds_the_board_running_and_makes_it_safe(
     let mut heir = lab.daemon();
     heir.wait_for("the device is ready");
     // The job runs again; before it does, the outputs were safe.
-    let seen = bed.plug.take_sent();
+    let seen = bed.plug.sent();
     let abort = seen.rfind("abt\n").expect("aborted");
     assert!(seen[abort..].contains("man 0\n") && seen[abort..].contains("gto\n"), "{seen}");
     bed.wait_for_outputs(0b1000);

@@ -8,14 +8,22 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
-use qspool_driver::{Deadline, Driver};
+use qspool_dds_sweeper::DdsSweeper;
+use qspool_driver::{Deadline, Driver, DriverError};
+use qspool_pico::{Board, BoardDriver, Part};
+use qspool_prawnblaster::PrawnBlaster;
+use qspool_prawndo::PrawnDo;
 use qspool_serial::{SimulatedLine, SimulatedPort};
+
+fn boxed<B: Board + 'static>(board: Result<B, DriverError>, port: &Path) -> Box<dyn Driver> {
+    Box::new(BoardDriver::new(board.and_then(|board| Part::new(board, port)).expect("good settings")))
+}
 
 fn driver(which: u8, port: &Path) -> Box<dyn Driver> {
     match which % 3 {
-        0 => Box::new(qspool_prawnblaster::driver(qspool_prawnblaster::Settings::clocks(1), port).expect("good settings")),
-        1 => Box::new(qspool_prawndo::driver(qspool_prawndo::Settings::default(), port).expect("good settings")),
-        _ => Box::new(qspool_dds_sweeper::driver(qspool_dds_sweeper::Settings::default(), port).expect("good settings")),
+        0 => boxed(PrawnBlaster::new(qspool_prawnblaster::Settings::clocks(1)), port),
+        1 => boxed(PrawnDo::new(qspool_prawndo::Settings::default()), port),
+        _ => boxed(DdsSweeper::new(qspool_dds_sweeper::Settings::default()), port),
     }
 }
 

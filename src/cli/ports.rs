@@ -17,7 +17,8 @@ pub(super) struct PortsArguments {
     /// Print JSON, for programs.
     #[arg(long)]
     json: bool,
-    /// Ask every device who it is, by `version` and `*IDN?`; ports that another program has open are left alone.
+    /// Ask every device who it is, by `version` and `*IDN?`; ports that another program has open are left alone. Boards
+    /// that restart when their port is opened, as many Arduinos do, restart.
     #[arg(long)]
     ask: bool,
 }

@@ -1,11 +1,9 @@
 //! The commands of the board. Success is `ok` with nothing before it, as long as `debug` is off.
 
-use std::path::Path;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use qspool_driver::{Capabilities, Deadline, DriverError, ErrorClass, Problem, Program, SafeState, StopSupport};
-use qspool_pico::{Board, BoardDriver, Model, Pico, RunState, RunTime, Version, cycles};
+use qspool_pico::{Board, Model, Pico, RunState, RunTime, Version, cycles};
 
 use crate::simulated::SimulatedDdsSweeper;
 use crate::table::{CHANNELS, INSTRUCTIONS, Limits, Table};
@@ -16,8 +14,8 @@ pub static MODEL: Model = Model {
     prefix: "",
     oldest: Version(0, 4, 0),
     first_unknown: Version(0, 5, 0),
-    // 16656 rows of one channel with 8 bytes each are the most.
-    largest_block: 8 * 16_656,
+    // 4032 rows of four channels with a time are the most that this driver sends; others may have sent sweeps.
+    largest_block: 200_000,
 };
 
 /// The most rows of tones, for 1 to 4 channels, with triggers from outside and without.
@@ -65,11 +63,34 @@ pub struct Settings {
     pub reference: Reference,
 }
 
+impl Reference {
+    /// The clock of the Pico, times 4.
+    pub const PICO: Self = Self { is_external: false, hz: 125_000_000, multiplier: 4 };
+
+    /// The system clock of the AD9959 in Hz.
+    pub fn system_clock(self) -> f64 {
+        f64::from(self.hz) * f64::from(self.multiplier)
+    }
+
+    fn check(self) -> Result<(), String> {
+        let Self { is_external, hz, multiplier } = self;
+        if multiplier != 1 && !(4..=20).contains(&multiplier) {
+            return Err(format!("multiplier {multiplier} not allowed; allowed: 1, 4 to 20"));
+        }
+        if u64::from(hz) * u64::from(multiplier) > 500_000_000 || hz < 1_000_000 {
+            return Err(format!("{hz} Hz times {multiplier} not allowed; allowed: from 1 MHz, in all 500 MHz at most"));
+        }
+        if !is_external && hz > 133_000_000 {
+            return Err(format!("{hz} Hz not allowed; allowed from the Pico: at most 133 MHz"));
+        }
+        Ok(())
+    }
+}
+
 impl Default for Settings {
     /// One channel, by the time of each row, with the 125 MHz of the Pico times 4.
     fn default() -> Self {
-        let reference = Reference { is_external: false, hz: 125_000_000, multiplier: 4 };
-        Self { channels: 1, trigger: Trigger::Timed, reference }
+        Self { channels: 1, trigger: Trigger::Timed, reference: Reference::PICO }
     }
 }
 
@@ -79,17 +100,6 @@ pub struct DdsSweeper {
     settings: Settings,
 }
 
-/// The driver of the board at a port, or of a simulated one if that is `sim:`. It is not touched yet.
-///
-/// # Errors
-///
-/// What is wrong with the settings.
-pub fn driver(settings: Settings, port: &Path) -> Result<BoardDriver<DdsSweeper>, DriverError> {
-    let board = DdsSweeper::new(settings)?;
-    let pico = board.pico(port, Arc::<Mutex<SimulatedDdsSweeper>>::default())?;
-    Ok(BoardDriver::new(board, pico))
-}
-
 impl DdsSweeper {
     /// A board that is set up like this.
     ///
@@ -97,54 +107,32 @@ impl DdsSweeper {
     ///
     /// What is wrong with the settings.
     pub fn new(settings: Settings) -> Result<Self, DriverError> {
-        let Reference { hz, multiplier, is_external } = settings.reference;
-        let problem = if !(1..=CHANNELS).contains(&settings.channels) {
-            format!("{} channels not allowed; allowed: 1 to 4", settings.channels)
-        } else if multiplier != 1 && !(4..=20).contains(&multiplier) {
-            format!("multiplier {multiplier} not allowed; allowed: 1, 4 to 20")
-        } else if u64::from(hz) * u64::from(multiplier) > 500_000_000 || hz < 1_000_000 {
-            format!("{hz} Hz times {multiplier} not allowed; allowed: 1 MHz and more, in all 500 MHz at most")
-        } else if !is_external && hz > 133_000_000 {
-            format!("{hz} Hz not allowed; allowed from the Pico: at most 133 MHz")
-        } else {
-            return Ok(Self { settings });
-        };
-        Err(DriverError::new(ErrorClass::Configuration, format!("{}: {problem}", MODEL.name)))
-    }
-
-    /// The dialogue with the board at a port, or with a simulated one that has this firmware if that is `sim:`.
-    ///
-    /// # Errors
-    ///
-    /// Where no port can be made for the simulated one.
-    pub fn pico(&self, port: &Path, firmware: Arc<Mutex<SimulatedDdsSweeper>>) -> Result<Pico, DriverError> {
-        Pico::new(&MODEL, port, firmware)
-    }
-
-    /// The system clock of the AD9959 in Hz.
-    pub fn system_clock(&self) -> f64 {
-        f64::from(self.settings.reference.hz) * f64::from(self.settings.reference.multiplier)
+        let wrong = |what| DriverError::new(ErrorClass::Configuration, format!("{}: {what}", MODEL.name));
+        if !(1..=CHANNELS).contains(&settings.channels) {
+            return Err(wrong(format!("{} channels not allowed; allowed: 1 to {CHANNELS}", settings.channels)));
+        }
+        settings.reference.check().map_err(wrong)?;
+        Ok(Self { settings })
     }
 
     /// The clock of the Pico, which times the rows, in Hz.
     fn pico_hz(&self) -> u32 {
-        if self.settings.reference.is_external { 125_000_000 } else { self.settings.reference.hz }
-    }
-
-    /// The most rows of a table.
-    pub fn rows(&self) -> usize {
-        let rows = if self.is_timed() { ROWS_TIMED } else { ROWS_TRIGGERED };
-        // One place is left to the stop.
-        rows[self.settings.channels - 1] - 1
-    }
-
-    /// The shortest time between two rows.
-    pub fn shortest(&self) -> Duration {
-        cycles::time(u64::from(SHORTEST[self.settings.channels - 1]), self.pico_hz())
+        if self.settings.reference.is_external { Reference::PICO.hz } else { self.settings.reference.hz }
     }
 
     fn is_timed(&self) -> bool {
         self.settings.trigger == Trigger::Timed
+    }
+
+    /// Sets the clock and the mode, in which alone tones can be set.
+    fn set_mode(&self, pico: &mut Pico, deadline: Deadline) -> Result<(), DriverError> {
+        let Reference { is_external, hz, multiplier } = self.settings.reference;
+        // It is on at first, and puts a line before the `ok`.
+        pico.ask("debug off", deadline)?;
+        pico.resynchronise(deadline)?;
+        pico.order(&format!("setclock {} {hz} {multiplier}", u8::from(is_external)), deadline)?;
+        pico.order(&format!("setchannels {}", self.settings.channels), deadline)?;
+        pico.order(&format!("mode 0 {}", u8::from(self.is_timed())), deadline)
     }
 }
 
@@ -163,6 +151,7 @@ fn run_state(pico: &mut Pico, deadline: Deadline) -> Result<RunState, DriverErro
 
 impl Board for DdsSweeper {
     type Table = Table;
+    type Simulated = SimulatedDdsSweeper;
 
     fn model(&self) -> &'static Model {
         &MODEL
@@ -180,12 +169,15 @@ impl Board for DdsSweeper {
     }
 
     fn compile(&self, program: &Program) -> Result<Table, Problem> {
+        let channels = self.settings.channels;
+        let rows = if self.is_timed() { ROWS_TIMED } else { ROWS_TRIGGERED };
         let limits = Limits {
-            channels: self.settings.channels,
-            rows: self.rows(),
-            shortest: SHORTEST[self.settings.channels - 1],
+            channels,
+            // One place is left to the stop.
+            rows: rows[channels - 1] - 1,
+            shortest: SHORTEST[channels - 1],
             pico_hz: self.pico_hz(),
-            system_clock: self.system_clock(),
+            system_clock: self.settings.reference.system_clock(),
         };
         Table::of(program, limits)
     }
@@ -201,14 +193,9 @@ impl Board for DdsSweeper {
         }
     }
 
-    fn set_up(&self, pico: &mut Pico, deadline: Deadline) -> Result<(), DriverError> {
-        let Reference { is_external, hz, multiplier } = self.settings.reference;
-        // It is on at first, and puts a line before the `ok`.
-        pico.ask("debug off", deadline)?;
-        pico.resynchronise(deadline)?;
-        pico.order(&format!("setclock {} {hz} {multiplier}", u8::from(is_external)), deadline)?;
-        pico.order(&format!("setchannels {}", self.settings.channels), deadline)?;
-        pico.order(&format!("mode 0 {}", u8::from(self.is_timed())), deadline)
+    fn set_up(&self, _: &mut Pico, _: Deadline) -> Result<(), DriverError> {
+        // Making it safe has done that: tones are set in one mode only.
+        Ok(())
     }
 
     fn load(&self, pico: &mut Pico, table: &Table, deadline: Deadline) -> Result<(), DriverError> {
@@ -262,8 +249,8 @@ impl Board for DdsSweeper {
                 }
             };
         }
-        // A reset has changed these, and tones are set in this mode only. An abort leaves the outputs on.
-        self.set_up(pico, deadline)?;
+        // A reset has changed it. An abort leaves the outputs on.
+        self.set_mode(pico, deadline)?;
         for channel in 0..CHANNELS {
             pico.order(&format!("setamp {channel} 0"), deadline)?;
         }

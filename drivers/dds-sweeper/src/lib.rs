@@ -13,6 +13,6 @@ mod board;
 mod simulated;
 mod table;
 
-pub use board::{DdsSweeper, MODEL, Reference, Settings, Trigger, driver};
+pub use board::{DdsSweeper, MODEL, Reference, Settings, Trigger};
 pub use simulated::SimulatedDdsSweeper;
 pub use table::{Row, Table, Tone};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use qspool_driver::{Capabilities, Deadline, DriverError, Problem, Program, SafeState};
 
-use crate::{Model, Pico, RunState};
+use crate::{Firmware, Model, Pico, RunState};
 
 /// How long a table runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,6 +23,9 @@ pub trait Board: Send {
     /// A program as the board takes it.
     type Table: Clone + Send;
 
+    /// What stands in for the board.
+    type Simulated: Firmware + Default + 'static;
+
     /// Which firmware it is.
     fn model(&self) -> &'static Model;
 
@@ -35,7 +38,7 @@ pub trait Board: Send {
     /// How long one run of the table takes.
     fn run_time(&self, table: &Self::Table) -> RunTime;
 
-    /// Programs what belongs to the settings.
+    /// Programs what belongs to the settings, on a board that is safe.
     fn set_up(&self, pico: &mut Pico, deadline: Deadline) -> Result<(), DriverError>;
 
     /// Loads a table; starts nothing.

@@ -23,9 +23,9 @@ pub struct BoardDriver<B: Board> {
 }
 
 impl<B: Board> BoardDriver<B> {
-    /// A driver of this board, which is not touched yet.
-    pub fn new(board: B, pico: Pico) -> Self {
-        Self { part: Part { board, pico }, is_set_up: false, prepared: None }
+    /// A driver of this board.
+    pub fn new(part: Part<B>) -> Self {
+        Self { part, is_set_up: false, prepared: None }
     }
 
     /// The dialogue with it.

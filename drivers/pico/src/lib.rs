@@ -27,6 +27,6 @@ pub use driver::BoardDriver;
 pub use model::{Model, Version};
 pub use part::Part;
 pub use pico::Pico;
-pub use prawn::Prawn;
+pub use prawn::{PRAWN_HZ, Prawn};
 pub use simulated::{Answer, Firmware, SimulatedPico, words};
 pub use state::RunState;

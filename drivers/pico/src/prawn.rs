@@ -1,5 +1,6 @@
 //! What `PrawnBlaster` and `PrawnDO` share: how they tell what they do, and how they are aborted.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use qspool_driver::{Deadline, DriverError, ErrorClass};
@@ -8,6 +9,12 @@ use crate::{Pico, RunState};
 
 /// How long a board may take to abort.
 const ABORT: Duration = Duration::from_secs(1);
+
+/// The frequency of the board's clock in Hz, where nothing else is set.
+pub const PRAWN_HZ: u32 = 100_000_000;
+
+/// The frequencies that it may be set to, in Hz.
+const HZ: RangeInclusive<u32> = 1_000_000..=133_000_000;
 
 /// The commands by which one of the two is asked and aborted.
 #[derive(Debug)]
@@ -38,6 +45,18 @@ fn read(reply: &str) -> Option<(RunState, bool)> {
 }
 
 impl Prawn {
+    /// Whether the clock may be set to so many Hz.
+    ///
+    /// # Errors
+    ///
+    /// What is allowed.
+    pub fn check_hz(hz: u32) -> Result<(), String> {
+        if HZ.contains(&hz) {
+            return Ok(());
+        }
+        Err(format!("clock of {hz} Hz not allowed; allowed: {} to {}", HZ.start(), HZ.end()))
+    }
+
     /// What the board does, wherever its clock comes from.
     fn run_state(&self, pico: &mut Pico, deadline: Deadline) -> Result<RunState, DriverError> {
         pico.ask_for(self.status, read, deadline).map(|(state, _)| state)

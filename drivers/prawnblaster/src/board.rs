@@ -1,10 +1,7 @@
 //! The commands of the board. Numbers are decimal, and success is `ok`.
 
-use std::path::Path;
-use std::sync::{Arc, Mutex};
-
 use qspool_driver::{Capabilities, Deadline, DriverError, ErrorClass, Problem, Program, SafeState, StopSupport};
-use qspool_pico::{Board, BoardDriver, Model, Pico, Prawn, RunState, RunTime, Version};
+use qspool_pico::{Board, Model, PRAWN_HZ, Pico, Prawn, RunState, RunTime, Version};
 
 use crate::simulated::SimulatedPrawnBlaster;
 use crate::table::{INSTRUCTIONS, Row, Table};
@@ -39,10 +36,12 @@ pub enum ClockSource {
 /// How a board is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The output pin of each clock, one to four; none keeps the board's own choice, GPIO 9, 11, 13, 15.
-    pub outputs: Vec<Option<u8>>,
-    /// The trigger input of each clock; those that are not named keep the board's own choice, GPIO 0, 2, 4, 6.
-    pub triggers: Vec<Option<u8>>,
+    /// How many clocks are used, 1 to 4.
+    pub clocks: usize,
+    /// The output pin of each clock; empty for the board's own choice, GPIO 9, 11, 13, 15.
+    pub outputs: Vec<u8>,
+    /// The trigger input of each clock; empty for the board's own choice, GPIO 0, 2, 4, 6.
+    pub triggers: Vec<u8>,
     /// Where the clock comes from.
     pub source: ClockSource,
     /// Its frequency in Hz, at most 133 MHz.
@@ -52,30 +51,29 @@ pub struct Settings {
 impl Settings {
     /// So many clocks at 100 MHz, on the pins of the board's own choice.
     pub fn clocks(count: usize) -> Self {
-        Self { outputs: vec![None; count], triggers: Vec::new(), source: ClockSource::Internal, hz: 100_000_000 }
+        Self { clocks: count, outputs: Vec::new(), triggers: Vec::new(), source: ClockSource::Internal, hz: PRAWN_HZ }
     }
 
-    fn problem(&self) -> Option<String> {
-        let clocks = self.outputs.len();
-        let (outputs, inputs): (Vec<_>, Vec<_>) =
-            (self.outputs.iter().flatten().collect(), self.triggers.iter().flatten().collect());
-        let is_twice = |index: usize| outputs[..index].contains(&outputs[index]);
-        if !(1..=4).contains(&clocks) || self.triggers.len() > clocks {
-            return Some(format!("{clocks} clocks with {} triggers; allowed: 1 to 4 clocks", self.triggers.len()));
+    fn check(&self) -> Result<(), String> {
+        let Self { clocks, outputs, triggers, .. } = self;
+        if !(1..=4).contains(clocks) {
+            return Err(format!("{clocks} clocks not allowed; allowed: 1 to 4"));
         }
-        if let Some(pin) = outputs.iter().find(|&&&pin| pin > 19 && pin != 25) {
-            return Some(format!("output pin {pin} not allowed; allowed: 0 to 19, 25"));
+        for (what, pins) in [("output", outputs), ("trigger", triggers)] {
+            if !pins.is_empty() && pins.len() != *clocks {
+                return Err(format!("{} {what} pins for {clocks} clocks; allowed: one for each, or none", pins.len()));
+            }
         }
-        if let Some(pin) = inputs.iter().find(|&&&pin| pin > 19 || outputs.contains(&&pin)) {
-            return Some(format!("trigger pin {pin} not allowed; allowed: 0 to 19, and no output"));
+        if let Some(pin) = outputs.iter().find(|pin| **pin > 19 && **pin != 25) {
+            return Err(format!("output pin {pin} not allowed; allowed: 0 to 19, 25"));
         }
-        if (0..outputs.len()).any(is_twice) {
-            return Some(format!("output pins {outputs:?} not allowed; allowed: each once"));
+        if (1..outputs.len()).any(|index| outputs[..index].contains(&outputs[index])) {
+            return Err(format!("output pins {outputs:?} not allowed; allowed: each once"));
         }
-        if !(1_000_000..=133_000_000).contains(&self.hz) {
-            return Some(format!("clock of {} Hz not allowed; allowed: 1000000 to 133000000", self.hz));
+        if let Some(pin) = triggers.iter().find(|pin| **pin > 19 || outputs.contains(pin)) {
+            return Err(format!("trigger pin {pin} not allowed; allowed: 0 to 19, and no output"));
         }
-        None
+        Prawn::check_hz(self.hz)
     }
 }
 
@@ -85,17 +83,6 @@ pub struct PrawnBlaster {
     settings: Settings,
 }
 
-/// The driver of the board at a port, or of a simulated one if that is `sim:`. It is not touched yet.
-///
-/// # Errors
-///
-/// What is wrong with the settings.
-pub fn driver(settings: Settings, port: &Path) -> Result<BoardDriver<PrawnBlaster>, DriverError> {
-    let board = PrawnBlaster::new(settings)?;
-    let pico = board.pico(port, Arc::<Mutex<SimulatedPrawnBlaster>>::default())?;
-    Ok(BoardDriver::new(board, pico))
-}
-
 impl PrawnBlaster {
     /// A board that is set up like this.
     ///
@@ -103,33 +90,15 @@ impl PrawnBlaster {
     ///
     /// What is wrong with the settings.
     pub fn new(settings: Settings) -> Result<Self, DriverError> {
-        match settings.problem() {
-            Some(what) => Err(DriverError::new(ErrorClass::Configuration, format!("{}: {what}", MODEL.name))),
-            None => Ok(Self { settings }),
-        }
-    }
-
-    /// The dialogue with the board at a port, or with a simulated one that has this firmware if that is `sim:`.
-    ///
-    /// # Errors
-    ///
-    /// Where no port can be made for the simulated one.
-    pub fn pico(&self, port: &Path, firmware: Arc<Mutex<SimulatedPrawnBlaster>>) -> Result<Pico, DriverError> {
-        Pico::new(&MODEL, port, firmware)
-    }
-
-    fn clocks(&self) -> usize {
-        self.settings.outputs.len()
-    }
-
-    /// Cycles per second.
-    pub fn hz(&self) -> u32 {
-        self.settings.hz
+        let wrong = |what| DriverError::new(ErrorClass::Configuration, format!("{}: {what}", MODEL.name));
+        settings.check().map_err(wrong)?;
+        Ok(Self { settings })
     }
 }
 
 impl Board for PrawnBlaster {
     type Table = Table;
+    type Simulated = SimulatedPrawnBlaster;
 
     fn model(&self) -> &'static Model {
         &MODEL
@@ -138,7 +107,7 @@ impl Board for PrawnBlaster {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             instructions: INSTRUCTIONS.map(ToOwned::to_owned).to_vec(),
-            num_wires: u32::try_from(self.clocks()).unwrap_or(u32::MAX),
+            num_wires: u32::try_from(self.settings.clocks).unwrap_or(u32::MAX),
             max_shots: 1_000_000,
             largest_value: i64::from(u32::MAX) * 400,
             stop: StopSupport::Now,
@@ -147,7 +116,7 @@ impl Board for PrawnBlaster {
     }
 
     fn compile(&self, program: &Program) -> Result<Table, Problem> {
-        Table::of(program, self.clocks(), self.settings.hz)
+        Table::of(program, self.settings.clocks, self.settings.hz)
     }
 
     fn run_time(&self, table: &Table) -> RunTime {
@@ -163,23 +132,19 @@ impl Board for PrawnBlaster {
             ClockSource::Gpio22 => 2,
         };
         pico.order(&format!("setclock {source} {hz}"), deadline)?;
-        pico.order(&format!("setnumpseudoclocks {}", self.clocks()), deadline)?;
+        pico.order(&format!("setnumpseudoclocks {}", self.settings.clocks), deadline)?;
         for (clock, pin) in self.settings.outputs.iter().enumerate() {
-            if let Some(pin) = pin {
-                pico.order(&format!("setoutpin {clock} {pin}"), deadline)?;
-            }
+            pico.order(&format!("setoutpin {clock} {pin}"), deadline)?;
         }
         for (clock, pin) in self.settings.triggers.iter().enumerate() {
-            if let Some(pin) = pin {
-                pico.order(&format!("setinpin {clock} {pin}"), deadline)?;
-            }
+            pico.order(&format!("setinpin {clock} {pin}"), deadline)?;
         }
         Ok(())
     }
 
     fn load(&self, pico: &mut Pico, table: &Table, deadline: Deadline) -> Result<(), DriverError> {
         // It forgets all rows and waits: none of the last program is left behind a shorter one.
-        pico.order(&format!("setnumpseudoclocks {}", self.clocks()), deadline)?;
+        pico.order(&format!("setnumpseudoclocks {}", self.settings.clocks), deadline)?;
         for (clock, rows) in table.clocks.iter().enumerate() {
             let bytes: Vec<u8> = rows.iter().chain([&Row::STOP]).flat_map(|row| row.bytes()).collect();
             pico.load(&format!("setb {clock} 0 {}", rows.len() + 1), "ready", &bytes, deadline)?;
@@ -214,10 +179,10 @@ impl Board for PrawnBlaster {
 
     fn make_safe(&self, pico: &mut Pico, deadline: Deadline) -> Result<SafeState, DriverError> {
         let state = PRAWN.abort(pico, deadline)?;
-        for clock in 0..self.clocks() {
+        for clock in 0..self.settings.clocks {
             pico.order(&format!("go low {clock}"), deadline)?;
         }
         // The levels of the pins cannot be read.
-        Ok(SafeState { read_back: vec![format!("status: {state:?}, told to be low: {} clocks", self.clocks())] })
+        Ok(SafeState { read_back: vec![format!("status: {state:?}, told to be low: {} clocks", self.settings.clocks)] })
     }
 }

@@ -13,6 +13,6 @@ mod board;
 mod simulated;
 mod table;
 
-pub use board::{ClockSource, MODEL, PrawnBlaster, Settings, driver};
+pub use board::{ClockSource, MODEL, PrawnBlaster, Settings};
 pub use simulated::{SimulatedPrawnBlaster, Wire};
 pub use table::{Row, Table};

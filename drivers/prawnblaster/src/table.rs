@@ -104,6 +104,10 @@ impl Table {
         if rows.len() >= most {
             return Err(format!("too long; allowed with {clocks} clocks: {most} rows each"));
         }
+        // To the board that is one wait without an end.
+        if row.is_wait() && rows.last().is_some_and(|last| last.is_wait()) {
+            return Err("two waits in a row would have no time-out; allowed: a tick between them".to_owned());
+        }
         rows.push(row);
         let most = WAITS / clocks;
         // One entry more is used to mark the end.

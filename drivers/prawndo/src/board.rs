@@ -1,11 +1,9 @@
 //! The commands of the board. Numbers are hexadecimal, but for those of `clk`, and success is `ok`.
 
-use std::path::Path;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use qspool_driver::{Capabilities, Deadline, DriverError, ErrorClass, Problem, Program, SafeState, StopSupport};
-use qspool_pico::{Board, BoardDriver, Model, Pico, Prawn, RunState, RunTime, Version};
+use qspool_pico::{Board, Model, PRAWN_HZ, Pico, Prawn, RunState, RunTime, Version};
 
 use crate::simulated::SimulatedPrawnDo;
 use crate::table::{INSTRUCTIONS, OUTPUTS, ROWS, Row, Table};
@@ -21,16 +19,6 @@ pub static MODEL: Model = Model {
 
 static PRAWN: Prawn = Prawn { status: "sts", abort: "abt" };
 
-/// What the board's clock is made from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ClockSource {
-    /// Its own crystal.
-    #[default]
-    Internal,
-    /// A reference at GPIO 20.
-    Gpio20,
-}
-
 /// How a board is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -38,8 +26,8 @@ pub struct Settings {
     pub safe: u16,
     /// How long one wait for the trigger may take.
     pub wait: Duration,
-    /// Where the clock comes from.
-    pub source: ClockSource,
+    /// Whether the clock comes from a reference at GPIO 20, and not from the board's own crystal.
+    pub is_external: bool,
     /// Its frequency in Hz, at most 133 MHz.
     pub hz: u32,
 }
@@ -47,7 +35,7 @@ pub struct Settings {
 impl Default for Settings {
     /// All outputs low, 100 MHz from its own crystal, waits of 10 s at most.
     fn default() -> Self {
-        Self { safe: 0, wait: Duration::from_secs(10), source: ClockSource::Internal, hz: 100_000_000 }
+        Self { safe: 0, wait: Duration::from_secs(10), is_external: false, hz: PRAWN_HZ }
     }
 }
 
@@ -57,17 +45,6 @@ pub struct PrawnDo {
     settings: Settings,
 }
 
-/// The driver of the board at a port, or of a simulated one if that is `sim:`. It is not touched yet.
-///
-/// # Errors
-///
-/// What is wrong with the settings.
-pub fn driver(settings: Settings, port: &Path) -> Result<BoardDriver<PrawnDo>, DriverError> {
-    let board = PrawnDo::new(settings)?;
-    let pico = board.pico(port, Arc::<Mutex<SimulatedPrawnDo>>::default())?;
-    Ok(BoardDriver::new(board, pico))
-}
-
 impl PrawnDo {
     /// A board that is set up like this.
     ///
@@ -75,30 +52,9 @@ impl PrawnDo {
     ///
     /// What is wrong with the settings.
     pub fn new(settings: Settings) -> Result<Self, DriverError> {
-        if (1_000_000..=133_000_000).contains(&settings.hz) {
-            return Ok(Self { settings });
-        }
-        let what = format!("clock of {} Hz not allowed; allowed: 1000000 to 133000000", settings.hz);
-        Err(DriverError::new(ErrorClass::Configuration, format!("{}: {what}", MODEL.name)))
-    }
-
-    /// The dialogue with the board at a port, or with a simulated one that has this firmware if that is `sim:`.
-    ///
-    /// # Errors
-    ///
-    /// Where no port can be made for the simulated one.
-    pub fn pico(&self, port: &Path, firmware: Arc<Mutex<SimulatedPrawnDo>>) -> Result<Pico, DriverError> {
-        Pico::new(&MODEL, port, firmware)
-    }
-
-    /// Cycles per second.
-    pub fn hz(&self) -> u32 {
-        self.settings.hz
-    }
-
-    /// The levels of the safe state.
-    pub fn safe(&self) -> u16 {
-        self.settings.safe
+        let wrong = |what| DriverError::new(ErrorClass::Configuration, format!("{}: {what}", MODEL.name));
+        Prawn::check_hz(settings.hz).map_err(wrong)?;
+        Ok(Self { settings })
     }
 }
 
@@ -108,6 +64,7 @@ fn levels(pico: &mut Pico, deadline: Deadline) -> Result<u16, DriverError> {
 
 impl Board for PrawnDo {
     type Table = Table;
+    type Simulated = SimulatedPrawnDo;
 
     fn model(&self) -> &'static Model {
         &MODEL
@@ -134,7 +91,7 @@ impl Board for PrawnDo {
 
     fn set_up(&self, pico: &mut Pico, deadline: Deadline) -> Result<(), DriverError> {
         pico.order("ndb", deadline)?;
-        let source = u8::from(self.settings.source == ClockSource::Gpio20);
+        let source = u8::from(self.settings.is_external);
         pico.order(&format!("clk {source} {}", self.settings.hz), deadline)
     }
 
@@ -151,7 +108,7 @@ impl Board for PrawnDo {
     }
 
     fn state(&self, pico: &mut Pico, deadline: Deadline) -> Result<RunState, DriverError> {
-        PRAWN.state(pico, self.settings.source != ClockSource::Internal, deadline)
+        PRAWN.state(pico, self.settings.is_external, deadline)
     }
 
     fn values(&self, pico: &mut Pico, table: &Table, deadline: Deadline) -> Result<Vec<i64>, DriverError> {

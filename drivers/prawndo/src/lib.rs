@@ -14,6 +14,6 @@ mod board;
 mod simulated;
 mod table;
 
-pub use board::{ClockSource, MODEL, PrawnDo, Settings, driver};
+pub use board::{MODEL, PrawnDo, Settings};
 pub use simulated::SimulatedPrawnDo;
 pub use table::{Row, Table};

@@ -14,9 +14,6 @@ pub(crate) const OUTPUTS: u32 = 16;
 /// Rows of a board on a Pico; on a Pico 2 twice as many.
 pub(crate) const ROWS: usize = 30_000;
 
-/// The shortest time for which levels are held, in cycles. Fewer would be a wait.
-const SHORTEST: u32 = 5;
-
 /// Levels, and for how long they are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Row {
@@ -27,6 +24,9 @@ pub struct Row {
 }
 
 impl Row {
+    /// The shortest time for which levels are held, in cycles. Fewer would be a wait.
+    pub const SHORTEST: u32 = 5;
+
     /// As `adm` takes it.
     pub(crate) fn bytes(self) -> [u8; 6] {
         let mut bytes = [0; 6];
@@ -128,7 +128,7 @@ fn hold(instruction: &Instruction, hz: u32) -> Result<u32, String> {
         return Err(format!("wires {:?} not allowed; it has none", instruction.wires));
     }
     match instruction.params[..] {
-        [seconds] => cycles::count(seconds, SHORTEST, hz),
+        [seconds] => cycles::count(seconds, Row::SHORTEST, hz),
         _ => Err(format!("params {:?} not allowed; allowed: a time in s", instruction.params)),
     }
 }

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use qspool_driver::testing::{Bench, Conformance, TestDevice};
-use qspool_driver::{Deadline, Driver as _, Instruction, Outcome, Program, RunControl, WireOrder};
+use qspool_driver::testing::{self, Bench, Conformance, TestDevice};
+use qspool_driver::{Deadline, Driver as _, Outcome, Program, RunControl};
 use qspool_pico::{Firmware, SimulatedPico};
 use qspool_serial::{Fault, Plug};
 
@@ -78,18 +78,7 @@ fn bench(pulled: usize) -> (SequenceDriver, Bed) {
 
 fn program(gates: &[(&str, &[u32], &[f64])]) -> Program {
     let measures = [("measure", &[0][..], &[][..]), ("measure", &[1][..], &[][..])];
-    let instructions = gates.iter().copied().chain(measures).map(|(name, wires, params)| Instruction {
-        name: name.to_owned(),
-        wires: wires.to_vec(),
-        params: params.to_vec(),
-    });
-    Program {
-        instructions: instructions.collect(),
-        num_wires: 2,
-        shots: 1,
-        wire_order: WireOrder::Sequential,
-        seed: None,
-    }
+    testing::program(2, &[gates, &measures].concat())
 }
 
 fn assert_keeps_the_contract(pulled: usize) {
@@ -134,6 +123,21 @@ fn the_apparatus_keeps_the_contract_whose_sweeper_can_be_pulled_out() {
 #[test]
 fn the_apparatus_keeps_the_contract_whose_readout_can_be_pulled_out() {
     assert_keeps_the_contract(3);
+}
+
+#[test]
+fn a_part_that_is_silent_leaves_the_others_the_time_to_be_made_safe() {
+    let (mut driver, mut bed) = bench(1);
+    driver.identify(Deadline::after(Duration::from_secs(10))).expect("it is there");
+    driver.configure(Deadline::after(Duration::from_secs(10))).expect("configured");
+    let on = [("load", &[][..], &[0.1][..]), ("rlx", &[0], &[1.0]), ("load", &[], &[5.0])];
+    driver.prepare(&program(&on), Deadline::after(Duration::from_secs(10))).expect("prepared");
+    let control = RunControl::until(Deadline::after(Duration::from_millis(300)));
+    driver.run(&control, &mut Outcome::default()).expect_err("too long");
+    assert!(!lock(&bed.boards.clock).is_safe());
+    bed.silence();
+    driver.safe_state(Deadline::after(Duration::from_secs(2))).expect_err("the outputs say nothing");
+    assert!(lock(&bed.boards.clock).is_safe() && lock(&bed.boards.sweeper).is_safe());
 }
 
 #[test]

@@ -71,15 +71,15 @@ impl SequenceDriver {
         };
         let wait = Duration::try_from_secs_f64(file.device.max_duration_s).unwrap_or(MARGIN) + MARGIN;
         let clock = PrawnBlaster::new(qspool_prawnblaster::Settings::clocks(1))?;
-        let outputs = PrawnDo::new(qspool_prawndo::Settings { safe: file.safe(), wait, ..Default::default() })?;
+        let outputs = PrawnDo::new(qspool_prawndo::Settings { safe: file.safe, wait, ..Default::default() })?;
         let trigger = Trigger::External { wait };
         let sweeper = DdsSweeper::new(qspool_dds_sweeper::Settings { trigger, ..Default::default() })?;
         let readout = LineFile::load(&file.readout.file).map_err(|error| failed(error.to_string()))?;
         let readout = LineDriver::new(readout, &ports.readout.to_string_lossy())?;
         Ok(Self {
-            clock: Part { pico: clock.pico(&ports.clock, simulation.clock)?, board: clock },
-            outputs: Part { pico: outputs.pico(&ports.outputs, simulation.outputs)?, board: outputs },
-            sweeper: Part { pico: sweeper.pico(&ports.sweeper, simulation.sweeper)?, board: sweeper },
+            clock: Part::with_firmware(clock, &ports.clock, simulation.clock)?,
+            outputs: Part::with_firmware(outputs, &ports.outputs, simulation.outputs)?,
+            sweeper: Part::with_firmware(sweeper, &ports.sweeper, simulation.sweeper)?,
             readout,
             file,
             apparatus,
@@ -118,10 +118,12 @@ impl SequenceDriver {
     /// Makes all parts safe, also where one of them fails: those that switch first.
     fn make_safe(&mut self, deadline: Deadline) -> Result<SafeState, DriverError> {
         self.prepared = None;
+        // A part that does not answer leaves the others their share of the time.
+        let share = |parts: u32| deadline.at_most(deadline.remaining() / parts);
         let parts = [
-            ("outputs", self.outputs.make_safe(deadline)),
-            ("sweeper", self.sweeper.make_safe(deadline)),
-            ("clock", self.clock.make_safe(deadline)),
+            ("outputs", self.outputs.make_safe(share(4))),
+            ("sweeper", self.sweeper.make_safe(share(3))),
+            ("clock", self.clock.make_safe(share(2))),
             ("readout", self.readout.safe_state(deadline)),
         ];
         let mut read_back = Vec::new();
@@ -209,7 +211,7 @@ impl Driver for SequenceDriver {
             max_shots: self.file.device.max_shots,
             largest_value: readout.largest_value,
             stop: StopSupport::Now,
-            calibration: Some(format!("{} {}", self.file.calibration.name, self.file.calibration.version)),
+            calibration: Some(self.file.calibration.label()),
         }
     }
 

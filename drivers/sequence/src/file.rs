@@ -1,30 +1,41 @@
 //! The file that describes the apparatus.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use qspool_driver::{DriverError, ErrorClass};
 use qspool_line::expression::{Expression, Scope};
+use qspool_line::{Calibration, CalibrationTable, FileError, Param, load_toml};
 use serde::Deserialize;
 
+/// A sequence of an hour is a mistake.
+const LONGEST_S: f64 = 3600.0;
+
 /// An apparatus: its calibration, what is connected to which output, and how gates become stages.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone)]
 pub struct SequenceFile {
     pub(crate) device: DeviceTable,
-    #[serde(rename = "calibration")]
-    calibration_table: CalibrationTable,
-    #[serde(skip)]
     pub(crate) calibration: Calibration,
-    /// The number of each output of the `PrawnDO`, by its name.
-    pub(crate) outputs: BTreeMap<String, u8>,
-    /// The outputs that are high in the safe state.
-    #[serde(default)]
-    pub(crate) safe_high: Vec<String>,
+    pub(crate) outputs: Outputs,
+    /// The levels of the outputs in the safe state.
+    pub(crate) safe: u16,
     pub(crate) gates: BTreeMap<String, Gate>,
     pub(crate) readout: Readout,
     pub(crate) simulate: Option<Simulate>,
+}
+
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tables {
+    device: DeviceTable,
+    calibration: CalibrationTable,
+    outputs: Outputs,
+    /// The outputs that are high in the safe state.
+    #[serde(default)]
+    safe_high: Vec<String>,
+    gates: BTreeMap<String, Gate>,
+    readout: Readout,
+    simulate: Option<Simulate>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -42,36 +53,29 @@ fn a_minute() -> f64 {
     60.0
 }
 
-/// What was measured of the apparatus, or the file that holds it.
+/// The number of each output of the `PrawnDO`, by its name.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(untagged, expecting = "either `file`, or `name`, `version` and `constants`")]
-enum CalibrationTable {
-    File(CalibrationFile),
-    Here(Calibration),
-}
+#[serde(transparent)]
+pub(crate) struct Outputs(BTreeMap<String, u8>);
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CalibrationFile {
-    file: PathBuf,
-}
-
-/// What was measured of the apparatus, under a name and version that results tell.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Calibration {
-    pub(crate) name: String,
-    pub(crate) version: String,
-    pub(crate) constants: BTreeMap<String, f64>,
+impl Outputs {
+    /// The bits of these outputs.
+    pub(crate) fn levels<'a>(&self, names: impl IntoIterator<Item = &'a String>) -> Result<u16, String> {
+        names.into_iter().try_fold(0, |levels, name| match self.0.get(name) {
+            Some(output @ 0..=15) => Ok(levels | 1 << output),
+            Some(output) => Err(format!("output {name} is {output}; allowed are 0 to 15")),
+            None => {
+                let known = self.0.keys().cloned().collect::<Vec<_>>().join(", ");
+                Err(format!("unknown output {name:?}; allowed are {known}"))
+            }
+        })
+    }
 }
 
 /// How a gate becomes a stage.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Gate {
-    #[serde(default)]
-    #[expect(dead_code, reason = "for whoever reads the file")]
-    description: String,
     /// On how many wires it acts.
     #[serde(default)]
     pub(crate) wires: usize,
@@ -80,27 +84,17 @@ pub(crate) struct Gate {
     /// The outputs that are switched for the duration.
     #[serde(default)]
     pub(crate) on: Vec<String>,
-    pub(crate) duration_s: Formula,
+    pub(crate) duration_s: Expression,
     pub(crate) tone: Option<Tone>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Param {
-    pub(crate) name: String,
-    #[serde(default)]
-    pub(crate) unit: String,
-    pub(crate) min: f64,
-    pub(crate) max: f64,
-}
-
-/// The tone of a stage; what is not said is 0 Hz, the full amplitude, and no phase.
+/// The tone of a stage; what is not said is the full amplitude, and no phase.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Tone {
-    pub(crate) hz: Formula,
-    pub(crate) amplitude: Option<Formula>,
-    pub(crate) phase_deg: Option<Formula>,
+    pub(crate) hz: Expression,
+    pub(crate) amplitude: Option<Expression>,
+    pub(crate) phase_deg: Option<Expression>,
 }
 
 /// What is done for the measurement.
@@ -129,126 +123,83 @@ pub(crate) struct Simulate {
     pub(crate) image: String,
 }
 
-/// A number, or a formula of parameters and constants.
-#[derive(Debug, Clone)]
-pub(crate) struct Formula(Expression);
-
-impl<'de> Deserialize<'de> for Formula {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged, expecting = "a number or a formula")]
-        enum Raw {
-            Number(f64),
-            Text(String),
-        }
-        match Raw::deserialize(deserializer)? {
-            Raw::Number(number) => Ok(Self(Expression::number(number))),
-            Raw::Text(text) => Expression::parse(&text).map(Self).map_err(serde::de::Error::custom),
-        }
-    }
-}
-
-impl Formula {
-    pub(crate) fn value(&self, scope: &Scope<'_>) -> Result<f64, String> {
-        self.0.value(scope)
-    }
-}
-
 impl SequenceFile {
     /// Reads and checks a file. The files of the read-out and of the calibration are named from its folder.
     ///
     /// # Errors
     ///
     /// What is wrong with it, with the key.
-    pub fn load(path: &Path) -> Result<Self, DriverError> {
-        let mut file: Self = read(path)?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        file.calibration = match &file.calibration_table {
-            CalibrationTable::Here(calibration) => calibration.clone(),
-            CalibrationTable::File(CalibrationFile { file }) => read(&folder.join(file))?,
-        };
-        file.readout.file = folder.join(&file.readout.file);
-        file.check().map_err(|what| wrong(path, &what))?;
+    pub fn load(path: &Path) -> Result<Self, FileError> {
+        let Tables { device, calibration, outputs, safe_high, gates, mut readout, simulate } = load_toml(path)?;
+        readout.file = path.parent().unwrap_or(Path::new("")).join(&readout.file);
+        let levels =
+            |key: &str, names: &[String]| outputs.levels(names).map_err(|what| FileError::new(path, key, what));
+        levels("outputs", &outputs.0.keys().cloned().collect::<Vec<_>>())?;
+        let safe = levels("safe_high", &safe_high)?;
+        levels("readout.on", &readout.on)?;
+        if let Some(Simulate { load, drive, image, .. }) = &simulate {
+            levels("simulate", &[load, drive, image].map(Clone::clone))?;
+        }
+        let file = Self { calibration: calibration.load(path)?, device, outputs, safe, gates, readout, simulate };
+        file.check().map_err(|(key, what)| FileError::new(path, key, what))?;
         Ok(file)
     }
 
-    fn check(&self) -> Result<(), String> {
-        if !(1..=64).contains(&self.device.num_wires) || !(1..=1_000_000).contains(&self.device.max_shots) {
-            return Err("device: allowed: num_wires from 1 to 64, max_shots from 1 to 1000000".to_owned());
+    /// What is wrong with it, with the key.
+    fn check(&self) -> Result<(), (String, String)> {
+        let DeviceTable { num_wires, max_shots, max_duration_s, .. } = self.device;
+        let fail = |key: &str, what: String| Err((key.to_owned(), what));
+        if !(1..=64).contains(&num_wires) {
+            return fail("device.num_wires", format!("{num_wires}; allowed are 1 to 64"));
         }
-        if let Some((name, output)) = self.outputs.iter().find(|(_, output)| **output > 15) {
-            return Err(format!("outputs.{name}: {output} not allowed; allowed: 0 to 15"));
+        if !(1..=1_000_000).contains(&max_shots) {
+            return fail("device.max_shots", format!("{max_shots}; allowed are 1 to 1000000"));
         }
-        self.levels(&self.safe_high).map_err(|what| format!("safe_high: {what}"))?;
-        self.levels(&self.readout.on).map_err(|what| format!("readout.on: {what}"))?;
+        if !(1e-3..=LONGEST_S).contains(&max_duration_s) {
+            return fail("device.max_duration_s", format!("{max_duration_s}; allowed are 0.001 to {LONGEST_S}"));
+        }
         if !(1e-6..=10.0).contains(&self.readout.duration_s) {
-            return Err("readout.duration_s: allowed: 1e-6 to 10".to_owned());
+            return fail("readout.duration_s", format!("{}; allowed are 1e-6 to 10", self.readout.duration_s));
         }
         for (name, gate) in &self.gates {
-            let at = |key: &str, what: String| format!("gates.{name}.{key}: {what}");
             if ["measure", "barrier"].contains(&name.as_str()) {
-                return Err(format!("gates.{name}: not allowed; it is there already"));
+                return fail(&format!("gates.{name}"), "it is there already".to_owned());
             }
-            self.levels(&gate.on).map_err(|what| at("on", what))?;
-            if let Some(param) = gate.params.iter().find(|param| param.min > param.max) {
-                return Err(at("params", format!("{} has min {} above max {}", param.name, param.min, param.max)));
-            }
-            // Names that have no value show here, whatever the parameters are.
-            for corner in [|param: &Param| param.min, |param: &Param| param.max] {
-                let scope = self.scope(gate, &gate.params.iter().map(corner).collect::<Vec<_>>());
-                let seconds = gate.duration_s.value(&scope).map_err(|what| at("duration_s", what))?;
-                if !(0.0..=self.device.max_duration_s).contains(&seconds) {
-                    let most = self.device.max_duration_s;
-                    return Err(at("duration_s", format!("can become {seconds}; allowed: 0 to {most}")));
-                }
-                for (key, formula) in gate.tone.iter().flat_map(Tone::formulas) {
-                    formula.value(&scope).map_err(|what| at(key, what))?;
-                }
-            }
+            self.check_gate(gate).map_err(|(key, what)| (format!("gates.{name}.{key}"), what))?;
         }
-        if let Some(Simulate { load, drive, image, .. }) = &self.simulate {
-            self.levels([load, drive, image]).map_err(|what| format!("simulate: {what}"))?;
+        Ok(())
+    }
+
+    fn check_gate(&self, gate: &Gate) -> Result<(), (String, String)> {
+        let at = |key: &str| {
+            let key = key.to_owned();
+            |what: String| (key, what)
+        };
+        self.outputs.levels(&gate.on).map_err(at("on"))?;
+        Param::check_definitions(&gate.params).map_err(|(index, what)| (format!("params[{index}]"), what))?;
+        // Names that have no value show here, whatever the parameters are.
+        for corner in [|param: &Param| param.min, |param: &Param| param.max] {
+            let scope = self.scope(gate, &gate.params.iter().map(corner).collect::<Vec<_>>());
+            let seconds = gate.duration_s.value(&scope).map_err(at("duration_s"))?;
+            let most = self.device.max_duration_s;
+            if !(0.0..=most).contains(&seconds) {
+                return Err(at("duration_s")(format!("can become {seconds}; allowed are 0 to {most}")));
+            }
+            for (key, formula) in gate.tone.iter().flat_map(Tone::formulas) {
+                formula.value(&scope).map_err(at(key))?;
+            }
         }
         Ok(())
     }
 
     /// The names of a gate's parameters, and the constants, with their values.
     pub(crate) fn scope<'a>(&'a self, gate: &'a Gate, params: &[f64]) -> Scope<'a> {
-        let named = gate.params.iter().zip(params);
-        named.fold(Scope::new(&self.calibration.constants), |scope, (param, value)| scope.with(&param.name, *value))
+        Param::name_all(&gate.params, params, Scope::new(&self.calibration.constants))
     }
-
-    /// The bits of these outputs.
-    pub(crate) fn levels<'a>(&self, names: impl IntoIterator<Item = &'a String>) -> Result<u16, String> {
-        let mut levels = 0;
-        for name in names {
-            let Some(output) = self.outputs.get(name) else {
-                let allowed = self.outputs.keys().cloned().collect::<Vec<_>>().join(", ");
-                return Err(format!("unknown output {name:?}; allowed: {allowed}"));
-            };
-            levels |= 1 << output;
-        }
-        Ok(levels)
-    }
-
-    /// The levels of the outputs in the safe state.
-    pub(crate) fn safe(&self) -> u16 {
-        // The names were checked.
-        self.levels(&self.safe_high).unwrap_or_default()
-    }
-}
-
-fn wrong(path: &Path, what: &str) -> DriverError {
-    DriverError::new(ErrorClass::Configuration, format!("{}: {what}", path.display()))
-}
-
-fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, DriverError> {
-    let text = fs::read_to_string(path).map_err(|error| wrong(path, &error.to_string()))?;
-    toml::from_str(&text).map_err(|error| wrong(path, &error.to_string().replace('\n', " ")))
 }
 
 impl Tone {
-    fn formulas(&self) -> Vec<(&'static str, &Formula)> {
+    fn formulas(&self) -> Vec<(&'static str, &Expression)> {
         let rest = [("tone.amplitude", &self.amplitude), ("tone.phase_deg", &self.phase_deg)];
         let rest = rest.into_iter().filter_map(|(key, formula)| Some((key, formula.as_ref()?)));
         [("tone.hz", &self.hz)].into_iter().chain(rest).collect()

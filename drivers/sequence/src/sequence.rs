@@ -4,27 +4,21 @@ use std::time::Duration;
 
 use qspool_dds_sweeper as sweeper;
 use qspool_driver::{Instruction, Problem, Program, WireOrder};
-use qspool_pico::cycles;
+use qspool_line::Param;
+use qspool_line::expression::{Expression, Scope};
+use qspool_pico::{PRAWN_HZ as HZ, cycles};
 use qspool_prawnblaster as clock;
 use qspool_prawndo as outputs;
 
 use crate::file::{Gate, SequenceFile, Tone};
 
-/// The clocks of the two Prawns, in Hz.
-const HZ: u32 = 100_000_000;
-
-/// The system clock of the sweeper, in Hz.
-const SYSTEM_CLOCK: f64 = 5e8;
-
 /// How long a tone settles before anything is switched on, in cycles: 10 us, of which the sweeper needs 4.
 const SETTLE: u32 = 1000;
 
-/// How long the outputs have waited by the next edge, in cycles: 5 us, and what two crystals differ by.
+/// How long the outputs have waited by the next edge, in cycles: 5 us, and what two crystals differ by. As it is below
+/// [`SETTLE`], the edge of a stage, which is high for half of its period, is low again when its outputs begin to wait.
 const GUARD: u32 = 500;
 const DRIFT: u32 = 5000;
-
-/// The shortest pulse of the `PrawnDO`, in cycles.
-const SHORTEST: u32 = 5;
 
 /// What happens between two edges of the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,9 +79,9 @@ impl Sequence {
         if measures.is_empty() {
             return Err(Problem::of_program("nothing is measured; allowed: at least one measure at the end"));
         }
-        let levels = file.levels(&file.readout.on).map_err(Problem::of_program)?;
-        let cycles = cycles::count(file.readout.duration_s, SHORTEST, HZ).map_err(Problem::of_program)?;
-        stages.push(Stage { levels: levels ^ file.safe(), cycles, tone: sweeper::Tone::default() });
+        let levels = file.outputs.levels(&file.readout.on).map_err(Problem::of_program)?;
+        let cycles = cycles::count(file.readout.duration_s, outputs::Row::SHORTEST, HZ).map_err(Problem::of_program)?;
+        stages.push(Stage { levels: levels ^ file.safe, cycles, tone: sweeper::Tone::default() });
         let readout = Program {
             instructions: measures,
             num_wires: file.device.num_wires,
@@ -114,7 +108,7 @@ impl Sequence {
             let most = file.device.max_duration_s;
             return Err(Problem::of_program(format!("a sequence of {time:?} not allowed; allowed: at most {most} s")));
         }
-        let idle = file.safe();
+        let idle = file.safe;
         let rows = stages.iter().flat_map(|stage| {
             let row = |levels, cycles| outputs::Row { levels, cycles };
             [row(idle, 0), row(idle, SETTLE), row(stage.levels, stage.cycles)]
@@ -147,33 +141,41 @@ fn stage(file: &SequenceFile, gate: &Gate, instruction: &Instruction) -> Result<
         return Err(format!("wires {wires:?} not allowed; allowed: {} of 0 to {last}", gate.wires));
     }
     let params = &instruction.params;
-    if params.len() != gate.params.len() {
-        return Err(format!("params {params:?} not allowed; allowed: {} of them", gate.params.len()));
-    }
-    for (param, value) in gate.params.iter().zip(params) {
-        if !(param.min..=param.max).contains(value) {
-            let (name, unit) = (&param.name, &param.unit);
-            return Err(format!("{name} = {value} {unit} not allowed; allowed: {} to {}", param.min, param.max));
-        }
-    }
+    Param::check_all(&gate.params, params)?;
     let scope = file.scope(gate, params);
     let seconds = gate.duration_s.value(&scope)?;
     if seconds * f64::from(HZ) < 0.5 {
         return Ok(None);
     }
-    let cycles = cycles::count(seconds, SHORTEST, HZ)?;
+    let cycles = cycles::count(seconds, outputs::Row::SHORTEST, HZ)?;
     // So that its period is in range, too.
     if cycles > u32::MAX / 2 {
         return Err(format!("{seconds} s not allowed; allowed: at most 21 s"));
     }
-    let levels = file.levels(&gate.on)? ^ file.safe();
+    let levels = file.outputs.levels(&gate.on)? ^ file.safe;
     let tone = gate.tone.as_ref().map(|tone| self::tone(tone, &scope)).transpose()?.unwrap_or_default();
     Ok(Some(Stage { levels, cycles, tone }))
 }
 
-fn tone(tone: &Tone, scope: &qspool_line::expression::Scope<'_>) -> Result<sweeper::Tone, String> {
-    let value = |formula: &Option<crate::file::Formula>, otherwise: f64| {
+fn tone(tone: &Tone, scope: &Scope<'_>) -> Result<sweeper::Tone, String> {
+    let value = |formula: &Option<Expression>, otherwise: f64| {
         formula.as_ref().map_or(Ok(otherwise), |formula| formula.value(scope))
     };
-    sweeper::Tone::new(tone.hz.value(scope)?, value(&tone.amplitude, 1.0)?, value(&tone.phase_deg, 0.0)?, SYSTEM_CLOCK)
+    let (amplitude, degrees) = (value(&tone.amplitude, 1.0)?, value(&tone.phase_deg, 0.0)?);
+    sweeper::Tone::new(tone.hz.value(scope)?, amplitude, degrees, sweeper::Reference::PICO.system_clock())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trigger_is_low_again_when_the_outputs_wait_for_the_next_one() {
+        for cycles in [outputs::Row::SHORTEST, 999, 1000, 1001, 5000, 100_000_000, u32::MAX / 2] {
+            let stage = Stage { levels: 0, cycles, tone: sweeper::Tone::default() };
+            let high = clock::Row::edge(stage.period()).cycles;
+            assert!(high < SETTLE + cycles, "{cycles}");
+            assert!(2 * high > SETTLE + cycles, "the next edge comes before the outputs wait: {cycles}");
+        }
+    }
 }

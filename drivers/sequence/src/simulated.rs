@@ -9,17 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use num_complex::Complex64;
-use qspool_dds_sweeper::{SimulatedDdsSweeper, Tone};
+use qspool_dds_sweeper::{Reference, SimulatedDdsSweeper, Tone};
 use qspool_driver::{DriverError, ErrorClass};
 use qspool_prawndo::SimulatedPrawnDo;
-use qspool_serial::{SimulatedDevice, SimulatedLine, SimulatedPort};
+use qspool_serial::{Lines, SimulatedDevice, SimulatedLine, SimulatedPort};
 use rand::RngExt as _;
 
 use crate::driver::Simulation;
 use crate::file::{SequenceFile, Simulate};
-
-/// The system clock of the sweeper, in Hz.
-const SYSTEM_CLOCK: f64 = 5e8;
 
 /// The counter; the boards belong to whoever talks to them.
 pub(crate) struct Apparatus {
@@ -57,7 +54,7 @@ impl Counter {
                 file.device.name
             )));
         };
-        let bit = |name: &String| file.levels([name]).map_err(failed);
+        let bit = |name: &String| file.outputs.levels([name]).map_err(failed);
         Ok(Self {
             outputs: Arc::clone(&boards.outputs),
             sweeper: Arc::clone(&boards.sweeper),
@@ -65,7 +62,7 @@ impl Counter {
             drive: bit(&atoms.drive)?,
             image: bit(&atoms.image)?,
             atoms,
-            received: Vec::new(),
+            lines: Lines::default(),
             armed: None,
             counts: None,
         })
@@ -84,17 +81,15 @@ pub(crate) struct Counter {
     load: u16,
     drive: u16,
     image: u16,
-    received: Vec<u8>,
+    lines: Lines,
     armed: Option<Instant>,
     counts: Option<[u64; 2]>,
 }
 
 impl SimulatedDevice for Counter {
     fn receive(&mut self, bytes: &[u8], line: &mut SimulatedLine) {
-        self.received.extend_from_slice(bytes);
-        while let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
-            let command: Vec<u8> = self.received.drain(..=end).collect();
-            let reply = self.answer(String::from_utf8_lossy(&command).trim());
+        for command in self.lines.feed(bytes, b'\n') {
+            let reply = self.answer(&command);
             line.reply(format!("{reply}\n"));
         }
     }
@@ -165,7 +160,7 @@ impl Counter {
     fn turn(&self, [down, up]: [Complex64; 2], tone: Tone, seconds: f64) -> [Complex64; 2] {
         let turn = 2.0 * std::f64::consts::PI;
         let rabi = turn * self.atoms.rabi_hz * f64::from(tone.amplitude) / 1023.0;
-        let detuning = turn * (tone.hz(SYSTEM_CLOCK) - self.atoms.resonance_hz);
+        let detuning = turn * (tone.hz(Reference::PICO.system_clock()) - self.atoms.resonance_hz);
         let whole = rabi.hypot(detuning);
         if whole * seconds < 1e-12 {
             return [down, up];

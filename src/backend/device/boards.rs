@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use qspool_driver::{Driver, DriverError, ErrorClass};
-use qspool_pico::{Board, BoardDriver};
+use qspool_pico::{Board, BoardDriver, PRAWN_HZ, Part};
 use qspool_sequence::{Ports, SequenceDriver, SequenceFile};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::options::{Listener, shown};
 
 fn hundred_megahertz() -> u32 {
-    100_000_000
+    PRAWN_HZ
 }
 
 fn one() -> usize {
@@ -54,17 +54,11 @@ pub struct PrawnBlasterOptions {
 
 impl PrawnBlasterOptions {
     pub(super) fn make(&self, name: &str, listener: Option<Listener>) -> Result<Box<dyn Driver>, DriverError> {
-        use qspool_prawnblaster::{ClockSource, Settings, driver};
-        let pins = |key: &str, pins: &[u8]| match pins.len() {
-            0 => Ok(vec![None; self.clocks]),
-            count if count == self.clocks => Ok(pins.iter().copied().map(Some).collect()),
-            count => {
-                Err(wrong(name, &format!("{key}: {count} pins for {} clocks; allowed: one for each", self.clocks)))
-            }
-        };
+        use qspool_prawnblaster::{ClockSource, PrawnBlaster, Settings};
         let settings = Settings {
-            outputs: pins("output_pins", &self.output_pins)?,
-            triggers: pins("trigger_pins", &self.trigger_pins)?,
+            clocks: self.clocks,
+            outputs: self.output_pins.clone(),
+            triggers: self.trigger_pins.clone(),
             source: match self.reference_pin {
                 None => ClockSource::Internal,
                 Some(20) => ClockSource::Gpio20,
@@ -73,7 +67,7 @@ impl PrawnBlasterOptions {
             },
             hz: self.clock_hz,
         };
-        Ok(boxed(driver(settings, Path::new(&self.port))?, listener))
+        boxed(PrawnBlaster::new(settings), &self.port, listener)
     }
 }
 
@@ -104,17 +98,17 @@ pub struct PrawnDoOptions {
 
 impl PrawnDoOptions {
     pub(super) fn make(&self, name: &str, listener: Option<Listener>) -> Result<Box<dyn Driver>, DriverError> {
-        use qspool_prawndo::{ClockSource, Settings, driver};
+        use qspool_prawndo::{PrawnDo, Settings};
         if let Some(output) = self.safe_high.iter().find(|output| **output > 15) {
             return Err(wrong(name, &format!("safe_high: output {output} not allowed; allowed: 0 to 15")));
         }
         let settings = Settings {
             safe: self.safe_high.iter().fold(0, |levels, output| levels | 1 << output),
             wait: timeout(name, self.trigger_timeout_s)?,
-            source: if self.external_clock { ClockSource::Gpio20 } else { ClockSource::Internal },
+            is_external: self.external_clock,
             hz: self.clock_hz,
         };
-        Ok(boxed(driver(settings, Path::new(&self.port))?, listener))
+        boxed(PrawnDo::new(settings), &self.port, listener)
     }
 }
 
@@ -152,18 +146,18 @@ fn four() -> u32 {
 
 impl DdsSweeperOptions {
     pub(super) fn make(&self, name: &str, listener: Option<Listener>) -> Result<Box<dyn Driver>, DriverError> {
-        use qspool_dds_sweeper::{Reference, Settings, Trigger, driver};
+        use qspool_dds_sweeper::{DdsSweeper, Reference, Settings, Trigger};
         let wait = timeout(name, self.trigger_timeout_s)?;
         let settings = Settings {
             channels: self.channels,
             trigger: if self.external_trigger { Trigger::External { wait } } else { Trigger::Timed },
             reference: Reference {
                 is_external: self.reference_hz.is_some(),
-                hz: self.reference_hz.unwrap_or(125_000_000),
+                hz: self.reference_hz.unwrap_or(Reference::PICO.hz),
                 multiplier: self.multiplier,
             },
         };
-        Ok(boxed(driver(settings, Path::new(&self.port))?, listener))
+        boxed(DdsSweeper::new(settings), &self.port, listener)
     }
 }
 
@@ -204,7 +198,8 @@ impl SequenceOptions {
             }),
             _ => return Err(wrong(name, "allowed: either port = \"sim:\", or all four ports")),
         };
-        let mut driver = SequenceDriver::new(SequenceFile::load(&self.file)?, ports.as_ref())?;
+        let file = SequenceFile::load(&self.file).map_err(|error| wrong(name, &error.to_string()))?;
+        let mut driver = SequenceDriver::new(file, ports.as_ref())?;
         if let Some(mut listener) = listener {
             driver.listen(move |part, said| listener(&format!("{part} {}", shown(said))));
         }
@@ -223,9 +218,14 @@ fn timeout(name: &str, seconds: u32) -> Result<Duration, DriverError> {
     Err(wrong(name, &format!("trigger_timeout_s {seconds} not allowed; allowed: 0 to 3600")))
 }
 
-fn boxed<B: Board + 'static>(mut driver: BoardDriver<B>, listener: Option<Listener>) -> Box<dyn Driver> {
+fn boxed<B: Board + 'static>(
+    board: Result<B, DriverError>,
+    port: &str,
+    listener: Option<Listener>,
+) -> Result<Box<dyn Driver>, DriverError> {
+    let mut driver = BoardDriver::new(Part::new(board?, Path::new(port))?);
     if let Some(mut listener) = listener {
         driver.pico().listen(move |said| listener(&shown(said)));
     }
-    Box::new(driver)
+    Ok(Box::new(driver))
 }

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use qspool_dds_sweeper::SimulatedDdsSweeper;
-use qspool_driver::testing::TestDevice;
-use qspool_driver::{Deadline, Driver, DriverError, Instruction, Outcome, Program, RunControl, RunEnd, WireOrder};
-use qspool_pico::SimulatedPico;
-use qspool_prawnblaster::SimulatedPrawnBlaster;
-use qspool_prawndo::SimulatedPrawnDo;
+use qspool_dds_sweeper::{DdsSweeper, SimulatedDdsSweeper};
+use qspool_driver::testing::{self, TestDevice};
+use qspool_driver::{Deadline, Driver, DriverError, Outcome, Program, RunControl, RunEnd};
+use qspool_pico::{Board, BoardDriver, Part, SimulatedPico};
+use qspool_prawnblaster::{PrawnBlaster, SimulatedPrawnBlaster};
+use qspool_prawndo::{PrawnDo, SimulatedPrawnDo};
 use qspool_serial::{Fault, Plug};
 
 /// The firmware of the device that is plugged in.
@@ -74,20 +74,14 @@ fn bed<F: qspool_pico::Firmware + Default + 'static>(is_safe: fn(&mut F) -> bool
     Bed { plug: plug.expect("a pseudo-terminal"), look: Box::new(look) }
 }
 
+fn driver<B: Board + 'static>(board: Result<B, DriverError>, port: &Path) -> Box<dyn Driver> {
+    let part = board.and_then(|board| Part::new(board, port));
+    Box::new(BoardDriver::new(part.unwrap_or_else(|error| panic!("{error}"))))
+}
+
 /// A program for one shot.
 pub(crate) fn program(instructions: &[(&str, &[u32], &[f64])]) -> Program {
-    let instructions = instructions.iter().map(|&(name, wires, params)| Instruction {
-        name: name.to_owned(),
-        wires: wires.to_vec(),
-        params: params.to_vec(),
-    });
-    Program {
-        instructions: instructions.collect(),
-        num_wires: 1,
-        shots: 1,
-        wire_order: WireOrder::Sequential,
-        seed: None,
-    }
+    testing::program(1, instructions)
 }
 
 /// Ten seconds from now.
@@ -113,10 +107,7 @@ pub(crate) fn prawnblaster() -> Case {
     let measure = ("measure", &[1][..], &[][..]);
     Case {
         name: "PrawnBlaster",
-        driver: |port| {
-            let settings = qspool_prawnblaster::Settings::clocks(2);
-            Box::new(qspool_prawnblaster::driver(settings, port).expect("good settings"))
-        },
+        driver: |port| driver(PrawnBlaster::new(qspool_prawnblaster::Settings::clocks(2)), port),
         plug: || bed(|firmware: &mut SimulatedPrawnBlaster| firmware.is_safe()),
         good: program(&[("tick", &[0], &[1e-5, 10.0]), ("wait", &[1], &[1e-4]), ("barrier", &[], &[]), measure]),
         long: program(&[("tick", &[0], &[20.0, 1.0]), measure]),
@@ -129,7 +120,9 @@ pub(crate) fn prawnblaster() -> Case {
             (program(&[("rx", &[0], &[])]), Some(0)),
             (program(&[measure]), None),
             (program(&[("tick", &[0][..], &[1e-6, 1.0][..]); 15_000]), Some(14_999)),
-            (program(&[("wait", &[0][..], &[1e-6][..]); 200]), Some(199)),
+            (program(&[("wait", &[0], &[1e-6]), ("wait", &[0], &[1e-6])]), Some(1)),
+            // Each with a tick behind it; 199 are allowed.
+            (program(&[[("wait", &[0][..], &[1e-6][..]), ("tick", &[0], &[1e-6, 1.0])]; 200].concat()), Some(398)),
         ],
         start: "start",
     }
@@ -139,9 +132,7 @@ pub(crate) fn prawndo() -> Case {
     let measure = ("measure", &[3][..], &[][..]);
     Case {
         name: "PrawnDO",
-        driver: |port| {
-            Box::new(qspool_prawndo::driver(qspool_prawndo::Settings::default(), port).expect("good settings"))
-        },
+        driver: |port| driver(PrawnDo::new(qspool_prawndo::Settings::default()), port),
         plug: || bed(|firmware: &mut SimulatedPrawnDo| firmware.outputs() == 0 && !firmware.is_running()),
         good: program(&[("set", &[3], &[1.0]), ("hold", &[], &[1e-4]), ("barrier", &[], &[]), measure]),
         long: program(&[("set", &[3], &[1.0]), ("hold", &[], &[40.0]), measure]),
@@ -165,7 +156,7 @@ pub(crate) fn dds_sweeper() -> Case {
         name: "DDS sweeper",
         driver: |port| {
             let settings = qspool_dds_sweeper::Settings { channels: 2, ..Default::default() };
-            Box::new(qspool_dds_sweeper::driver(settings, port).expect("good settings"))
+            driver(DdsSweeper::new(settings), port)
         },
         plug: || bed(SimulatedDdsSweeper::is_safe),
         good: program(&[tone, ("hold", &[], &[1e-4]), ("hold", &[], &[1e-4]), ("barrier", &[], &[]), measure]),
