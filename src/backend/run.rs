@@ -1,10 +1,12 @@
 //! Validates and runs jobs.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use qspool_driver::{Identity, Outcome, Program, StopFlag, Stopped};
+use qspool_driver::{Identity, Outcome, StopFlag, Stopped};
 use rand::TryRng;
 use rand::rngs::SysRng;
+use rayon::prelude::*;
 
 use super::device::{Device, DeviceError, Ran, StopRun};
 use crate::job::{
@@ -33,6 +35,8 @@ pub enum Runner {
 /// A job that may run, and what it needs.
 pub struct Prepared {
     job: Valid<Job>,
+    /// The experiments that run at the same time.
+    waves: Vec<Range<usize>>,
     result_bytes: u64,
     peak_bytes: u64,
 }
@@ -161,41 +165,79 @@ impl Backend {
         }
         let result_bytes = job.experiments.iter().map(|experiment| self.result_bytes(experiment)).sum();
         let signing_bytes = if self.key.is_some() { signing_bytes(result_bytes) } else { 0 };
-        // Experiments run one after the other, so the largest decides.
-        let peak_of = |experiment: &Experiment| match &self.runner {
-            Runner::Simulator(simulator) => simulator.memory(&experiment.program),
-            Runner::Device(_) => {
-                let Program { shots, .. } = experiment.program;
-                Outcome::bytes(shots, u64::from(shots), experiment.program.measured_values() as u64)
-            }
-        };
-        let peak_bytes = job.experiments.iter().map(peak_of).max().unwrap_or(0).max(signing_bytes);
-        Ok(Prepared { job, result_bytes, peak_bytes: peak_bytes.saturating_add(Self::job_bytes(text.len())) })
+        let (waves, wave_bytes) = self.waves(&job.experiments);
+        let peak_bytes = wave_bytes.max(signing_bytes).saturating_add(Self::job_bytes(text.len()));
+        Ok(Prepared { job, waves, result_bytes, peak_bytes })
     }
 
-    /// Runs the experiments in order and writes the result document, signed if the backend signs.
+    /// Which experiments run at the same time, and what the largest of these groups takes, in bytes.
+    ///
+    /// On a simulator neighbours do, as long as they take little memory together; on a device there is one at a time.
+    /// How they are grouped does not depend on the machine.
+    fn waves(&self, experiments: &[Experiment]) -> (Vec<Range<usize>>, u64) {
+        let (mut waves, mut largest): (Vec<Range<usize>>, u64) = (Vec::new(), 0);
+        let mut together = 0_u64;
+        for (index, Experiment { program, .. }) in experiments.iter().enumerate() {
+            let bytes = match &self.runner {
+                Runner::Simulator(simulator) => simulator.memory(program),
+                Runner::Device(_) => {
+                    let values = program.measured_values() as u64;
+                    Outcome::bytes(program.shots, u64::from(program.shots), values)
+                }
+            };
+            together = together.saturating_add(bytes);
+            let may_join = self.device().is_none() && together <= SIDE_BY_SIDE;
+            match waves.last_mut().filter(|_| may_join) {
+                Some(wave) => wave.end = index + 1,
+                None => {
+                    waves.push(index..index + 1);
+                    together = bytes;
+                }
+            }
+            largest = largest.max(together);
+        }
+        (waves, largest)
+    }
+
+    /// Runs the experiments and writes the result document in their order, signed if the backend signs.
     pub fn run(&self, job_id: &JobId, prepared: &Prepared, stop: &StopRun) -> Result<Document, RunError> {
         let no_room = || RunError::NoRoom { bytes: prepared.result_bytes };
         let size_bound = usize::try_from(prepared.result_bytes).map_err(|_| no_room())?;
         let mut result =
             ResultWriter::new(&self.name, self.schema.version(), job_id, size_bound).map_err(|_| no_room())?;
-        for experiment in &prepared.job.experiments {
+        for wave in &prepared.waves {
             stop.now.check()?;
-            let (outcome, mark) = match &self.runner {
-                Runner::Simulator(simulator) => (simulate(*simulator, experiment, &stop.now)?, None),
-                Runner::Device(device) => {
-                    let ran = run_on(device, experiment, stop)?;
-                    (ran.outcome, Some(mark(device, ran.identity)))
-                }
+            let experiments = &prepared.job.experiments[wave.clone()];
+            let run = |experiment: &Experiment| self.run_experiment(experiment, stop);
+            let ran: Vec<_> = match experiments {
+                [alone] => vec![run(alone)],
+                _ => experiments.par_iter().map(run).collect(),
             };
-            let Experiment { name, program } = experiment;
-            result.push(name, program, &outcome, self.schema.reports_instructions(), mark.as_ref());
+            for (Experiment { name, program }, ran) in experiments.iter().zip(ran) {
+                let (outcome, mark) = ran?;
+                result.push(name, program, &outcome, self.schema.reports_instructions(), mark.as_ref());
+            }
         }
         let result = result.finish();
         match self.key() {
             None => Ok(result),
             // What the writer has written is JSON.
             Some(key) => sign(&result, key).map_err(|_| RunError::NotSigned),
+        }
+    }
+
+    /// The shots of an experiment, and what the device that they come from is.
+    fn run_experiment(
+        &self,
+        experiment: &Experiment,
+        stop: &StopRun,
+    ) -> Result<(Outcome, Option<DeviceMark>), RunError> {
+        match &self.runner {
+            Runner::Simulator(simulator) => Ok((simulate(*simulator, experiment, &stop.now)?, None)),
+            Runner::Device(device) => {
+                let ran = run_on(device, experiment, stop)?;
+                Ok((ran.outcome, Some(mark(device, ran.identity))))
+            }
         }
     }
 
@@ -208,6 +250,10 @@ impl Backend {
         result_size_bound(&experiment.name, &experiment.program, digits, self.schema.reports_instructions()) + mark
     }
 }
+
+/// What experiments may take together that run at the same time, in bytes. One that takes more runs alone, and is large
+/// enough for all cores.
+const SIDE_BY_SIDE: u64 = 64 << 20;
 
 /// A little more than a device says of itself; what goes beyond it makes the text grow, and nothing worse.
 const MARK_BYTES: u64 = 1024;
@@ -250,4 +296,86 @@ fn entropy() -> Option<ShotRandom> {
     let mut seed = [0; 32];
     SysRng.try_fill_bytes(&mut seed).ok()?;
     Some(ShotRandom::from_entropy(seed))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use rayon::ThreadPoolBuilder;
+
+    use super::*;
+    use crate::schema::builtin;
+    use crate::simulator::simulator;
+
+    fn backend(name: &str) -> Backend {
+        let (_, text) = builtin().find(|(known, _)| *known == name).expect("built in");
+        let schema = BackendSchema::parse(text).expect("good");
+        Backend::new(name.parse().expect("a name"), schema, Runner::Simulator(simulator(name).expect("built in")))
+    }
+
+    /// Hops whose angle grows from one experiment to the next; `bad` puts two fermions into one mode.
+    fn fermions(count: usize, bad: &[usize]) -> String {
+        let mut job = String::new();
+        for index in 0..count {
+            let second = if bad.contains(&index) { 0 } else { 3 };
+            let before = if index == 0 { '{' } else { ',' };
+            write!(
+                job,
+                r#"{before}"experiment_{index}": {{"instructions": [["load", [0], []], ["load", [{second}], []],
+                ["fhop", [0, 1, 2, 3], [0.{index:03}]], ["measure", [0], []], ["measure", [2], []]],
+                "num_wires": 8, "shots": 50, "wire_order": "interleaved", "seed": {index}}}"#
+            )
+            .expect("written");
+        }
+        job + "}"
+    }
+
+    fn run(backend: &Backend, job: &str, threads: usize) -> Result<String, String> {
+        let prepared = backend.prepare(job.as_bytes()).expect("valid");
+        let id: JobId = "job-20261129_120000-fermions-user-0123456".parse().expect("an id");
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+        let result = pool.install(|| backend.run(&id, &prepared, &StopRun::default()));
+        result
+            .map(|document| String::from_utf8(document.text().to_vec()).expect("UTF-8"))
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn experiments_side_by_side_give_what_they_give_one_after_the_other() {
+        let (backend, job) = (backend("fermions"), fermions(300, &[]));
+        let one = run(&backend, &job, 1).expect("runs");
+        assert_eq!(run(&backend, &job, 4), Ok(one.clone()));
+        let result: serde_json::Value = serde_json::from_str(&one).expect("JSON");
+        let names = result["results"].as_array().expect("a list").iter().map(|result| &result["header"]["name"]);
+        assert!(names.enumerate().all(|(index, name)| *name == format!("experiment_{index}")));
+    }
+
+    #[test]
+    fn of_several_bad_experiments_the_first_is_told() {
+        let error = run(&backend("fermions"), &fermions(100, &[23, 61, 99]), 4).expect_err("bad");
+        assert!(error.starts_with("experiment_23, instruction 1 (load)"), "{error}");
+    }
+
+    #[test]
+    fn large_experiments_run_alone_and_small_ones_together() {
+        let experiment = |index: usize, shots: u32| {
+            let gates = r#"["rlx", [0], [1.0]], ["measure", [0], []]"#;
+            format!(
+                r#""experiment_{index}": {{"instructions": [{gates}], "num_wires": 2, "shots": {shots},
+                "wire_order": "sequential"}}"#
+            )
+        };
+        let mut schema: serde_json::Value =
+            serde_json::from_str(builtin().find(|(name, _)| *name == "rydberg").expect("built in").1).expect("JSON");
+        schema["$defs"]["experiment"]["properties"]["shots"]["maximum"] = 20_000_000.into();
+        let schema = BackendSchema::parse(&schema.to_string()).expect("good");
+        let rydberg = Runner::Simulator(simulator("rydberg").expect("built in"));
+        let backend = Backend::new("rydberg".parse().expect("a name"), schema, rydberg);
+        let shots = [10, 10, 10, 20_000_000, 10, 10];
+        let job: Vec<String> = shots.iter().enumerate().map(|(index, &shots)| experiment(index, shots)).collect();
+        let prepared = backend.prepare(format!("{{{}}}", job.join(",")).as_bytes()).expect("valid");
+        assert_eq!(prepared.waves, [0..3, 3..4, 4..6]);
+        assert!(prepared.peak_bytes > SIDE_BY_SIDE);
+    }
 }

@@ -9,15 +9,21 @@ use qspool_driver::StopFlag;
 
 use super::double::Double;
 use super::error::SimulationError;
-use super::hamiltonian::{Elements, SpinHamiltonian};
+use super::hamiltonian::SpinHamiltonian;
+use super::product::Operator;
 use super::register::{Register, Shape, filled, float};
+
+/// A half-width of the spectrum so small that `exp(-iH)` is a phase.
+const VANISHED: f64 = 1e-18;
 
 /// The largest half-width of the spectrum that one series takes: longer evolutions are made of equal steps.
 const STEP: f64 = 1000.0;
 
 /// Applies `exp(-iH)` to the register, and scales it back to the norm that it had.
 ///
-/// [`products`] passes over the register, [`bytes`] of memory; looks at `stop` before each pass.
+/// `H` is real, so the real and the imaginary part of the state are two real vectors, one after the other; a state that
+/// is real (or imaginary) takes half the time. [`products`] passes over the register for each of them, [`bytes`] of
+/// memory; looks at `stop` in each pass.
 pub(crate) fn evolve(
     hamiltonian: &SpinHamiltonian,
     register: &mut Register,
@@ -25,12 +31,9 @@ pub(crate) fn evolve(
 ) -> Result<(), SimulationError> {
     let (shape, psi) = register.parts_mut();
     let mut series = Series::new(hamiltonian, shape)?;
-    let steps = (series.half_width / STEP).ceil().max(1.0);
-    let coefficients = bessel(series.half_width / steps);
-    let phase = Double::from(series.centre / steps).phase();
     let mut done = 0.0;
-    while done < steps {
-        series.step(&coefficients, phase, psi, stop)?;
+    while done < series.steps {
+        series.step(psi, stop)?;
         done += 1.0;
     }
     register.normalise();
@@ -43,9 +46,10 @@ pub(crate) fn products(half_width: f64) -> f64 {
     steps * terms(half_width / steps)
 }
 
-/// Bytes that [`evolve`] takes beside the state: two vectors and the diagonal; and the Bessel functions.
-pub(crate) fn bytes(states: u64) -> u64 {
-    states.saturating_mul(2 * Register::BYTES + 8).saturating_add(64 << 10)
+/// Bytes that [`evolve`] takes beside the state: the diagonal, with half of it while it is made, or three vectors and
+/// the diagonal; and the Bessel functions.
+pub(crate) fn bytes(shape: &Shape) -> u64 {
+    (shape.states() as u64).saturating_mul(8 * 4).saturating_add(Operator::bytes(shape)).saturating_add(64 << 10)
 }
 
 /// The number of terms until the Bessel functions of `half_width` have vanished.
@@ -53,76 +57,101 @@ fn terms(half_width: f64) -> f64 {
     (half_width + 13.0 * half_width.cbrt() + 25.0).ceil()
 }
 
-struct Series<'a> {
-    hamiltonian: &'a SpinHamiltonian,
-    shape: &'a Shape,
-    elements: Elements,
-    /// Without the centre of the spectrum.
-    diagonal: Vec<f64>,
-    centre: f64,
-    half_width: f64,
-    current: Vec<Complex64>,
-    previous: Vec<Complex64>,
+struct Series {
+    /// `2 (H - c) / a`.
+    operator: Operator,
+    /// Into how many equal steps the evolution is cut.
+    steps: f64,
+    /// `(2 - δ_k0) J_k` of one step.
+    coefficients: Vec<f64>,
+    /// `exp(-ic)` of one step.
+    phase: Complex64,
+    current: Vec<f64>,
+    previous: Vec<f64>,
+    /// The imaginary part of the state, while its real part is in work.
+    imaginary: Vec<f64>,
 }
 
-impl<'a> Series<'a> {
-    fn new(hamiltonian: &'a SpinHamiltonian, shape: &'a Shape) -> Result<Self, SimulationError> {
-        let energies = hamiltonian.diagonal(shape)?;
-        let range = energies.iter().fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], energy| {
-            [low.min(energy.value()), high.max(energy.value())]
-        });
+impl Series {
+    fn new(hamiltonian: &SpinHamiltonian, shape: &Shape) -> Result<Self, SimulationError> {
+        let mut diagonal = hamiltonian.diagonal(shape, Double::value)?;
+        let range = diagonal
+            .iter()
+            .fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], &energy| [low.min(energy), high.max(energy)]);
         let [lowest, highest] = hamiltonian.spectrum(shape, Some(range));
-        let centre = 0.5 * (lowest + highest);
-        let mut diagonal = filled(0.0, shape.states())?;
-        for (element, &energy) in diagonal.iter_mut().zip(&energies) {
-            *element = (energy + Double::from(-centre)).value();
-        }
-        drop(energies);
-        let elements = hamiltonian.elements(shape);
-        let empty = || filled(Complex64::ZERO, shape.states());
-        let (current, previous) = (empty()?, empty()?);
+        let (centre, half_width) = (0.5 * (lowest + highest), 0.5 * (highest - lowest));
+        // Nothing happens but a phase.
+        let scale = if half_width < VANISHED { 0.0 } else { 2.0 / half_width };
+        diagonal.iter_mut().for_each(|energy| *energy = (*energy - centre) * scale);
+        let steps = (half_width / STEP).ceil().max(1.0);
+        let mut coefficients = bessel(half_width / steps);
+        coefficients.iter_mut().skip(1).for_each(|coefficient| *coefficient *= 2.0);
         Ok(Self {
-            hamiltonian,
-            shape,
-            elements,
-            diagonal,
-            centre,
-            half_width: 0.5 * (highest - lowest),
-            current,
-            previous,
+            operator: hamiltonian.operator(shape, scale, diagonal),
+            steps,
+            coefficients,
+            phase: Double::from(centre / steps).phase(),
+            current: filled(0.0, shape.states())?,
+            previous: filled(0.0, shape.states())?,
+            imaginary: Vec::new(),
         })
     }
 
-    /// Replaces `psi` by the sum over `coefficients`, times `phase`.
-    fn step(
-        &mut self,
-        coefficients: &[f64],
-        phase: Complex64,
-        psi: &mut [Complex64],
-        stop: &StopFlag,
-    ) -> Result<(), SimulationError> {
-        // T_0 ψ = ψ, T_{-1} ψ = T_1 ψ: the first product with half the scale gives T_1.
-        self.current.copy_from_slice(psi);
-        self.previous.fill(Complex64::ZERO);
-        for sum in psi.iter_mut() {
-            *sum *= phase * coefficients[0];
-        }
-        let mut factor = phase;
-        for (k, coefficient) in coefficients.iter().enumerate().skip(1) {
-            stop.check()?;
-            let scale = if k == 1 { 1.0 } else { 2.0 } / self.half_width;
-            for ((next, current), energy) in self.previous.iter_mut().zip(&self.current).zip(&self.diagonal) {
-                *next = current * (scale * energy) - *next;
+    /// Evolves `psi` by one step.
+    fn step(&mut self, psi: &mut [Complex64], stop: &StopFlag) -> Result<(), SimulationError> {
+        let [is_real, is_imaginary] = [psi.iter().all(|a| a.im == 0.0), psi.iter().all(|a| a.re == 0.0)];
+        self.current.iter_mut().zip(&*psi).for_each(|(part, amplitude)| *part = amplitude.re);
+        if !is_real {
+            if self.imaginary.is_empty() {
+                self.imaginary = filled(0.0, psi.len())?;
             }
-            let (current, next) = (&self.current, &mut self.previous);
-            self.hamiltonian.add_beside(self.shape, &self.elements, scale, current, next, stop)?;
-            std::mem::swap(&mut self.current, &mut self.previous);
-            factor *= -Complex64::I;
-            let weight = factor * (2.0 * coefficient);
-            psi.iter_mut().zip(&self.current).for_each(|(sum, term)| *sum += term * weight);
+            self.imaginary.iter_mut().zip(&*psi).for_each(|(part, amplitude)| *part = amplitude.im);
+        }
+        // Where the state was, its new real part and its new imaginary part are added up one behind the other.
+        let states = psi.len();
+        let sums: &mut [f64] = bytemuck::cast_slice_mut(psi);
+        sums.fill(0.0);
+        let (real, imaginary) = sums.split_at_mut(states);
+        if !is_imaginary {
+            self.add_series(0, [&mut *real, &mut *imaginary], stop)?;
+        }
+        if !is_real {
+            self.current.copy_from_slice(&self.imaginary);
+            // i is (-i)³.
+            self.add_series(3, [&mut *real, &mut *imaginary], stop)?;
+        }
+        self.current.copy_from_slice(real);
+        self.previous.copy_from_slice(imaginary);
+        for ((amplitude, &re), &im) in psi.iter_mut().zip(&self.current).zip(&self.previous) {
+            *amplitude = self.phase * Complex64::new(re, im);
         }
         Ok(())
     }
+
+    /// Adds `(-i)^turns Σ_k c_k (-i)^k T_k x`, with `x` in `current`, to the real and the imaginary part of `sums`.
+    fn add_series(&mut self, turns: usize, sums: [&mut [f64]; 2], stop: &StopFlag) -> Result<(), SimulationError> {
+        let Self { operator, coefficients, current, previous, .. } = self;
+        for (sum, x) in sums[turns % 2].iter_mut().zip(&*current) {
+            *sum += sign(turns) * coefficients[0] * x;
+        }
+        previous.fill(0.0);
+        for (k, coefficient) in coefficients.iter().enumerate().skip(1) {
+            let turns = turns + k;
+            // The first product is 2 T_1.
+            let half = if k == 1 { 0.5 } else { 1.0 };
+            operator.recur(current, previous, sign(turns) * half * coefficient, sums[turns % 2], stop)?;
+            if k == 1 {
+                previous.iter_mut().for_each(|element| *element *= half);
+            }
+            std::mem::swap(current, previous);
+        }
+        Ok(())
+    }
+}
+
+/// The sign of the part of `(-i)^turns` that is not zero: 1, -i, -1, i.
+fn sign(turns: usize) -> f64 {
+    if matches!(turns % 4, 0 | 3) { 1.0 } else { -1.0 }
 }
 
 /// `J_0(x), J_1(x), …` up to where they have vanished; `x >= 0`.
@@ -130,9 +159,7 @@ impl<'a> Series<'a> {
 /// By the recurrence downwards, scaled so that `J_0² + 2 Σ J_k² = 1`. Source: Olver and Sookne, Math. Comp. 26, 941
 /// (1972); Abramowitz and Stegun, 9.1.27 and 9.1.76.
 fn bessel(x: f64) -> Vec<f64> {
-    const VANISHED: f64 = 1e-18;
     const TOO_LARGE: f64 = 1e200;
-    // So small that exp(-ix) is 1.
     if x < VANISHED {
         return vec![1.0];
     }

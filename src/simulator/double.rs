@@ -44,6 +44,14 @@ impl Double {
         Self::quick_sum(root, rest.value() / (2.0 * root))
     }
 
+    /// `1 / self`, which must not be 0.
+    #[must_use]
+    pub fn recip(self) -> Self {
+        let inverse = self.high.recip();
+        let rest = Self::from(1.0) + -(self * inverse);
+        Self::quick_sum(inverse, rest.value() * inverse)
+    }
+
     /// The nearest `f64`.
     pub fn value(self) -> f64 {
         self.high + self.low
@@ -124,6 +132,15 @@ mod tests {
             let root = Double::from(x).sqrt();
             let rest = (root * root + -Double::from(x)).value();
             assert!(rest.abs() < 1e-30 * x, "{x}: {rest}");
+        }
+    }
+
+    #[test]
+    fn a_reciprocal_holds_to_thirty_digits() {
+        for x in [3.0, -7.0, 62_750.0, 1e-3] {
+            let x = Double::from(2.0).sqrt() * x;
+            let rest = (x.recip() * x + Double::from(-1.0)).value();
+            assert!(rest.abs() < 1e-30, "{x:?}: {rest}");
         }
     }
 

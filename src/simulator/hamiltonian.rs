@@ -1,12 +1,12 @@
 //! The Hamiltonian that acts on a whole register of spins, and what can be said about it without building it.
 
-use std::ops::RangeInclusive;
+use std::ops::{Add, Mul, RangeInclusive};
 
-use num_complex::Complex64;
 use qspool_driver::StopFlag;
 
 use super::double::Double;
 use super::error::SimulationError;
+use super::product::Operator;
 use super::propagator;
 use super::register::{Register, Shape, filled, float};
 use super::spin::{SpinGates, ladder, level_energy, magnetic_number};
@@ -24,6 +24,8 @@ pub(crate) struct SpinHamiltonian {
     pub(crate) twist: f64,
     /// The pairs with their V.
     pub(crate) couplings: Vec<Coupling>,
+    /// q.
+    pub(crate) charge: Charge,
     /// J.
     pub(crate) hop: f64,
 }
@@ -33,20 +35,20 @@ pub(crate) struct SpinHamiltonian {
 pub(crate) struct Coupling {
     pub(crate) wires: [usize; 2],
     pub(crate) strength: f64,
-    pub(crate) charge: Charge,
 }
 
-/// The `q` of a [`Coupling`].
-#[derive(Debug, Clone, Copy)]
+/// The `q` of the couplings.
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) enum Charge {
     /// `m`, the eigenvalue of `Lz`.
+    #[default]
     Magnetic,
     /// The level: 1 where a qubit is excited.
     Level,
 }
 
 impl Charge {
-    fn of(self, dim: usize, level: usize) -> f64 {
+    pub(crate) fn of(self, dim: usize, level: usize) -> f64 {
         match self {
             Self::Magnetic => magnetic_number(dim, level),
             Self::Level => float(level),
@@ -56,19 +58,26 @@ impl Charge {
 
 impl Coupling {
     /// `V q_a q_b` at two levels.
-    fn energy(&self, shape: &Shape, [a, b]: [usize; 2]) -> Double {
+    fn energy(&self, charge: Charge, shape: &Shape, [a, b]: [usize; 2]) -> Double {
         let [dim_a, dim_b] = self.wires.map(|wire| shape.dims()[wire]);
-        Double::product(self.strength, self.charge.of(dim_a, a) * self.charge.of(dim_b, b))
+        Double::product(self.strength, charge.of(dim_a, a) * charge.of(dim_b, b))
     }
 
     /// The smallest and the largest energy: at the ends of the levels, since it is linear in both.
-    fn range(&self, shape: &Shape) -> RangeInclusive<f64> {
+    fn range(&self, charge: Charge, shape: &Shape) -> RangeInclusive<f64> {
         let [last_a, last_b] = self.wires.map(|wire| shape.dims()[wire] - 1);
         let corners = [[0, 0], [0, last_b], [last_a, 0], [last_a, last_b]];
-        let energies = corners.map(|levels| self.energy(shape, levels).value());
+        let energies = corners.map(|levels| self.energy(charge, shape, levels).value());
         energies.into_iter().fold(f64::INFINITY, f64::min)..=energies.into_iter().fold(f64::NEG_INFINITY, f64::max)
     }
 }
+
+/// What energies are added up in.
+pub(crate) trait Number: Copy + Default + Add<Output = Self> + Mul<f64, Output = Self> {}
+
+impl Number for f64 {}
+
+impl Number for Double {}
 
 impl SpinHamiltonian {
     /// Applies `exp(-iH)` to the register, each part by the cheapest way that is exact.
@@ -79,16 +88,18 @@ impl SpinHamiltonian {
         stop: &StopFlag,
     ) -> Result<(), SimulationError> {
         if self.is_inseparable(register.shape()) {
+            gates.finish(register, stop)?;
             return propagator::evolve(self, register, stop);
         }
         // Either all wires are on their own, or all terms are diagonal: every term commutes with the others.
         for wire in 0..register.shape().num_wires() {
             gates.twist(register, wire, [self.drive, self.detuning, self.twist], stop)?;
         }
+        gates.finish(register, stop)?;
         for coupling in self.couplings.iter().filter(|coupling| coupling.strength != 0.0) {
             stop.check()?;
             let shape = register.shape().clone();
-            register.phase_pair(coupling.wires, |a, b| coupling.energy(&shape, [a, b]));
+            register.phase_pair(coupling.wires, |a, b| coupling.energy(self.charge, &shape, [a, b]));
         }
         Ok(())
     }
@@ -125,22 +136,61 @@ impl SpinHamiltonian {
         1 + ladders + hops
     }
 
-    /// The diagonal: one energy per state, `16` bytes each.
-    pub(crate) fn diagonal(&self, shape: &Shape) -> Result<Vec<Double>, SimulationError> {
-        let mut diagonal = filled(Double::default(), shape.states())?;
-        for (wire, &dim) in shape.dims().iter().enumerate() {
-            let energy: Vec<Double> =
-                (0..dim).map(|level| level_energy(dim, level, self.detuning, self.twist)).collect();
-            shape.runs(&mut diagonal, wire, |level, run| add(run, energy[level]));
-        }
-        for coupling in &self.couplings {
-            let [a, b] = coupling.wires;
-            let order = |[slow, fast]: [usize; 2]| if a < b { [slow, fast] } else { [fast, slow] };
-            shape.pair_runs(&mut diagonal, [a.min(b), a.max(b)], |levels, run| {
-                add(run, coupling.energy(shape, order(levels)));
-            });
+    /// The diagonal: one energy per state, each made by `number` of its terms. `O(states)`, [`diagonal_bytes`] of memory.
+    ///
+    /// Wire by wire from the fastest on: at each level of the next wire all energies so far come again, with what this
+    /// level has by itself and from its couplings to the wires so far.
+    pub(crate) fn diagonal<T: Number>(
+        &self,
+        shape: &Shape,
+        number: impl Fn(Double) -> T,
+    ) -> Result<Vec<T>, SimulationError> {
+        let mut diagonal = filled(T::default(), shape.states())?;
+        let mut known = 1;
+        for (wire, &dim) in shape.dims().iter().enumerate().rev() {
+            let field = self.field(shape, wire, known, &number)?;
+            let own = |level| number(level_energy(dim, level, self.detuning, self.twist));
+            let (first, rest) = diagonal.split_at_mut(known);
+            for (level, block) in rest.chunks_exact_mut(known).take(dim - 1).enumerate() {
+                let (own, charge) = (own(level + 1), self.charge.of(dim, level + 1));
+                for ((energy, below), field) in block.iter_mut().zip(&*first).zip(&field) {
+                    *energy = *below + own + *field * charge;
+                }
+            }
+            let (own, charge) = (own(0), self.charge.of(dim, 0));
+            for (energy, field) in first.iter_mut().zip(&field) {
+                *energy = *energy + own + *field * charge;
+            }
+            known *= dim;
         }
         Ok(diagonal)
+    }
+
+    /// `Σ_b V q_b` over the wires behind `wire`, for each of their states.
+    fn field<T: Number>(
+        &self,
+        shape: &Shape,
+        wire: usize,
+        states: usize,
+        number: impl Fn(Double) -> T,
+    ) -> Result<Vec<T>, SimulationError> {
+        let mut field = filled(T::default(), states)?;
+        let mut known = 1;
+        for (other, &dim) in shape.dims().iter().enumerate().skip(wire + 1).rev() {
+            let joined =
+                self.couplings.iter().filter(|Coupling { wires: [a, b], .. }| [*a.min(b), *a.max(b)] == [wire, other]);
+            let strength = joined.map(|coupling| coupling.strength).sum();
+            let of_level = |level| number(Double::product(strength, self.charge.of(dim, level)));
+            let (first, rest) = field.split_at_mut(known);
+            for (level, block) in rest.chunks_exact_mut(known).take(dim - 1).enumerate() {
+                let energy = of_level(level + 1);
+                block.iter_mut().zip(&*first).for_each(|(field, below)| *field = *below + energy);
+            }
+            let energy = of_level(0);
+            first.iter_mut().for_each(|field| *field = *field + energy);
+            known *= dim;
+        }
+        Ok(field)
     }
 
     /// Hands the elements beside the diagonal in row `index` to `act(column, element)`.
@@ -177,7 +227,7 @@ impl SpinHamiltonian {
         }
     }
 
-    /// The elements that [`beside_diagonal`](Self::beside_diagonal) and [`add_beside`](Self::add_beside) look up.
+    /// The elements that [`beside_diagonal`](Self::beside_diagonal) looks up.
     pub(crate) fn elements(&self, shape: &Shape) -> Elements {
         let ladders: Vec<Vec<Double>> = shape.dims().iter().map(|&dim| ladder(dim)).collect();
         let scaled = |ladder: &[Double], factor: f64| ladder.iter().map(|&element| element * factor).collect();
@@ -188,44 +238,15 @@ impl SpinHamiltonian {
         }
     }
 
-    /// `result += scale · (H - diagonal) · psi`. `O(terms)` per state, no allocation; looks at `stop` after each wire.
-    pub(crate) fn add_beside(
-        &self,
-        shape: &Shape,
-        elements: &Elements,
-        scale: f64,
-        psi: &[Complex64],
-        result: &mut [Complex64],
-        stop: &StopFlag,
-    ) -> Result<(), SimulationError> {
-        if self.drive != 0.0 {
-            for (wire, ladder) in elements.drives.iter().enumerate() {
-                stop.check()?;
-                let stride = shape.stride(wire);
-                let block = stride * shape.dims()[wire];
-                for (psi, result) in psi.chunks_exact(block).zip(result.chunks_exact_mut(block)) {
-                    for (level, element) in ladder.iter().enumerate() {
-                        couple(psi, result, [level * stride, (level + 1) * stride], stride, scale * element.value());
-                    }
-                }
-            }
-        }
-        if self.hop != 0.0 {
-            for (wire, [up, down]) in elements.hops.iter().enumerate() {
-                stop.check()?;
-                let (slow, fast) = (shape.stride(wire), shape.stride(wire + 1));
-                let block = slow * shape.dims()[wire];
-                for (psi, result) in psi.chunks_exact(block).zip(result.chunks_exact_mut(block)) {
-                    for (level, from) in up.iter().enumerate() {
-                        for (next, to) in down.iter().enumerate() {
-                            let starts = [(level + 1) * slow + next * fast, level * slow + (next + 1) * fast];
-                            couple(psi, result, starts, fast, scale * from.value() * to.value());
-                        }
-                    }
-                }
-            }
-        }
-        Ok(())
+    /// `scale (H - D)` with another diagonal in the place of `D`, for products with vectors.
+    pub(crate) fn operator(&self, shape: &Shape, scale: f64, diagonal: Vec<f64>) -> Operator {
+        let Elements { drives, hops } = self.elements(shape);
+        let values = |elements: &[Double], scale: f64| elements.iter().map(|element| element.value() * scale).collect();
+        let drives = if self.drive == 0.0 { &[][..] } else { &drives };
+        let hops = if self.hop == 0.0 { &[][..] } else { &hops };
+        let ladders: Vec<Vec<f64>> = drives.iter().map(|ladder| values(ladder, scale)).collect();
+        let hops: Vec<[Vec<f64>; 2]> = hops.iter().map(|[up, down]| [values(up, scale), values(down, 1.0)]).collect();
+        Operator::new(shape, diagonal, &ladders, &hops)
     }
 
     /// The smallest and the largest eigenvalue that the terms allow on their own: the spectrum lies within.
@@ -255,7 +276,7 @@ impl SpinHamiltonian {
             range[1] += square.max(0.0) + linear;
         }
         for coupling in &self.couplings {
-            let energies = coupling.range(shape);
+            let energies = coupling.range(self.charge, shape);
             range[0] += energies.start();
             range[1] += energies.end();
         }
@@ -268,22 +289,6 @@ impl SpinHamiltonian {
 pub(crate) struct Elements {
     drives: Vec<Vec<Double>>,
     hops: Vec<[Vec<Double>; 2]>,
-}
-
-fn add(run: &mut [Double], energy: Double) {
-    for element in run.iter_mut() {
-        *element = *element + energy;
-    }
-}
-
-/// Adds `element` times the `len` amplitudes from each of the two `starts` on to those from the other on.
-fn couple(psi: &[Complex64], result: &mut [Complex64], starts: [usize; 2], len: usize, element: f64) {
-    for [from, to] in [[starts[0], starts[1]], [starts[1], starts[0]]] {
-        let sources = &psi[from..from + len];
-        for (target, source) in result[to..to + len].iter_mut().zip(sources) {
-            *target += source * element;
-        }
-    }
 }
 
 /// The pairs of neighbours in an open chain of `num_wires`.

@@ -4,7 +4,7 @@ use qspool_driver::{Program, StopFlag};
 
 use super::double::Double;
 use super::error::SimulationError;
-use super::hamiltonian::{Charge, Coupling, SpinHamiltonian, neighbours};
+use super::hamiltonian::{Coupling, SpinHamiltonian, neighbours};
 use super::instruction::Step;
 use super::register::{Shape, float};
 use super::registry::{Simulator, prepare_in_order};
@@ -87,7 +87,7 @@ impl Gate {
 
 /// `J Σ Lz_a Lz_b` over these pairs.
 fn ising(pairs: impl IntoIterator<Item = [usize; 2]>, strength: f64) -> SpinHamiltonian {
-    let coupling = |wires| Coupling { wires, strength, charge: Charge::Magnetic };
+    let coupling = |wires| Coupling { wires, strength };
     SpinHamiltonian { couplings: pairs.into_iter().map(coupling).collect(), ..SpinHamiltonian::default() }
 }
 
@@ -120,7 +120,7 @@ impl Simulator for Multiqudit {
 
     fn prepare(&self, program: &Program, stop: &StopFlag) -> Result<Prepared, SimulationError> {
         let mut gates = SpinGates::default();
-        prepare_in_order(program, self.shape(program)?, stop, |step, register| {
+        let mut prepared = prepare_in_order(program, self.shape(program)?, stop, |step, register| {
             match Gate::of(step, register.shape())? {
                 Gate::Nothing => Ok(()),
                 Gate::Wire { wire, terms } => gates.twist(register, wire, terms, stop),
@@ -128,12 +128,14 @@ impl Simulator for Multiqudit {
                 Gate::Exchange { wires, strength } => gates.exchange(register, wires, strength, stop),
                 Gate::ExchangeWithItself { wire, strength } => {
                     let dim = register.shape().dims()[wire];
-                    register.phase(wire, |level| Double::product(strength, exchange_with_itself(dim, level)));
+                    gates.phase(register, wire, |level| Double::product(strength, exchange_with_itself(dim, level)));
                     Ok(())
                 }
                 Gate::Register(hamiltonian) => hamiltonian.evolve(register, &mut gates, stop),
             }
-        })
+        })?;
+        gates.finish(&mut prepared.register, stop)?;
+        Ok(prepared)
     }
 }
 

@@ -48,11 +48,11 @@ pub(crate) fn bytes(hamiltonian: &SpinHamiltonian, shape: &Shape) -> u64 {
     let work = match cheapest(hamiltonian, shape).0 {
         Way::Diagonalisation => {
             let rows = largest_block(hamiltonian, shape) as u64;
-            // The diagonal, the order of the states and its inverse.
-            let tables = states.saturating_mul(16 + 8 + 8);
+            // The diagonal, with half of it while it is made; the order of the states and its inverse.
+            let tables = states.saturating_mul(16 + 8 + 8 + 8);
             Eigenbasis::solver_bytes(rows).saturating_add(Eigenbasis::work_bytes(rows, 1)).saturating_add(tables)
         }
-        Way::Series => chebyshev::bytes(states),
+        Way::Series => chebyshev::bytes(shape),
     };
     work.saturating_add(elements).saturating_add(1024)
 }
@@ -76,7 +76,7 @@ fn largest_block(hamiltonian: &SpinHamiltonian, shape: &Shape) -> usize {
 
 fn diagonalise(hamiltonian: &SpinHamiltonian, register: &mut Register, stop: &StopFlag) -> Result<(), SimulationError> {
     let (shape, psi) = register.parts_mut();
-    let diagonal = hamiltonian.diagonal(shape)?;
+    let diagonal = hamiltonian.diagonal(shape, |energy| energy)?;
     let elements = hamiltonian.elements(shape);
     let Blocks { order, sizes } = blocks(hamiltonian, shape)?;
     let mut rank = filled(0, order.len())?;
@@ -133,7 +133,7 @@ mod tests {
     use num_complex::Complex64;
 
     use super::*;
-    use crate::simulator::hamiltonian::{Charge, Coupling, neighbours};
+    use crate::simulator::hamiltonian::{Coupling, neighbours};
     use crate::simulator::spin::SpinGates;
 
     /// The same evolution both ways, from a start with all amplitudes; their distance.
@@ -156,8 +156,9 @@ mod tests {
     }
 
     fn hamiltonian(num_wires: usize, [drive, detuning, twist, hop, ising]: [f64; 5]) -> SpinHamiltonian {
-        let coupling = |wires| Coupling { wires, strength: ising, charge: Charge::Magnetic };
-        SpinHamiltonian { drive, detuning, twist, hop, couplings: neighbours(num_wires).map(coupling).collect() }
+        let coupling = |wires| Coupling { wires, strength: ising };
+        let couplings = neighbours(num_wires).map(coupling).collect();
+        SpinHamiltonian { drive, detuning, twist, hop, couplings, ..SpinHamiltonian::default() }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The register: a flat vector of amplitudes, and who stands where in it.
 
+use std::f64::consts::FRAC_1_SQRT_2;
+
 use num_complex::Complex64;
 
 use super::double::Double;
@@ -50,6 +52,13 @@ impl Shape {
         self.len
     }
 
+    /// The largest number of neighbouring states up to `most` that hold all levels of the wires behind some wire; at least
+    /// those of the last one.
+    pub(crate) fn block(&self, most: usize) -> usize {
+        let ends = (0..self.dims.len()).map(|wire| self.strides[wire] * self.dims[wire]);
+        ends.rev().take_while(|&end| end <= most).last().unwrap_or_else(|| self.dims.last().copied().unwrap_or(1))
+    }
+
     /// The distance of two neighbouring levels of `wire`.
     pub(crate) fn stride(&self, wire: usize) -> usize {
         self.strides[wire]
@@ -89,6 +98,9 @@ impl Shape {
         self.runs(values, slow, |level, run| self.runs(run, fast, |fast_level, run| act([level, fast_level], run)));
     }
 }
+
+/// From so many states on all cores share the work on one register; below, starting them takes longer.
+pub(crate) const SHARED: usize = 1 << 14;
 
 /// A vector of `len` times `value`, or the error that says how much memory is missing.
 pub(crate) fn filled<T: Clone>(value: T, len: usize) -> Result<Vec<T>, SimulationError> {
@@ -154,6 +166,20 @@ impl Register {
         let scale = self.norm_sqr().sqrt().recip();
         for amplitude in &mut self.psi {
             *amplitude *= scale;
+        }
+    }
+
+    /// Replaces the amplitudes `x`, `y` of each two levels `k < N - k` of `wire` by `(x + y)/√2` and `(x - y)/√2`, the even
+    /// and the odd state of the two. Twice this is nothing.
+    pub(crate) fn reflect(&mut self, wire: usize) {
+        let (dim, stride) = (self.shape.dims[wire], self.shape.strides[wire]);
+        for block in self.psi.chunks_exact_mut(dim * stride) {
+            let (lower, upper) = block.split_at_mut(dim.div_ceil(2) * stride);
+            for (lower, upper) in lower.chunks_exact_mut(stride).zip(upper.chunks_exact_mut(stride).rev()) {
+                for (x, y) in lower.iter_mut().zip(upper) {
+                    (*x, *y) = ((*x + *y) * FRAC_1_SQRT_2, (*x - *y) * FRAC_1_SQRT_2);
+                }
+            }
         }
     }
 

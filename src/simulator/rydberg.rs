@@ -20,12 +20,16 @@ impl Simulator for Rydberg {
 
     fn gate_bytes(&self, program: &Program, shape: &Shape) -> u64 {
         let global = Step::all(program).filter_map(|step| hamiltonian(step, shape.num_wires()).ok().flatten());
-        global.map(|hamiltonian| hamiltonian.bytes(shape)).max().unwrap_or(0).saturating_add(8192)
+        global
+            .map(|hamiltonian| hamiltonian.bytes(shape))
+            .max()
+            .unwrap_or(0)
+            .saturating_add(SpinGates::wire_bytes(shape))
     }
 
     fn prepare(&self, program: &Program, stop: &StopFlag) -> Result<Prepared, SimulationError> {
         let mut gates = SpinGates::default();
-        prepare_in_order(program, self.shape(program)?, stop, |step, register| {
+        let mut prepared = prepare_in_order(program, self.shape(program)?, stop, |step, register| {
             let num_wires = register.shape().num_wires();
             if let Some(hamiltonian) = hamiltonian(step, num_wires)? {
                 return hamiltonian.evolve(register, &mut gates, stop);
@@ -37,7 +41,9 @@ impl Simulator for Rydberg {
             };
             let [wire] = step.wires(num_wires)?;
             gates.twist(register, wire, terms?, stop)
-        })
+        })?;
+        gates.finish(&mut prepared.register, stop)?;
+        Ok(prepared)
     }
 }
 
@@ -48,7 +54,8 @@ fn hamiltonian(step: Step, num_wires: usize) -> Result<Option<SpinHamiltonian>, 
         "rydberg_full" => step.params()?,
         _ => return Ok(None),
     };
-    Ok(Some(SpinHamiltonian { drive, detuning, couplings: van_der_waals(num_wires, blockade), ..Default::default() }))
+    let couplings = van_der_waals(num_wires, blockade);
+    Ok(Some(SpinHamiltonian { drive, detuning, couplings, charge: Charge::Level, ..Default::default() }))
 }
 
 /// `φ Σ_{i<j} n_i n_j / (j-i)^6`.
@@ -56,7 +63,7 @@ fn van_der_waals(num_wires: usize, strength: f64) -> Vec<Coupling> {
     let pairs = (0..num_wires).flat_map(|j| (0..j).map(move |i| [i, j]));
     let coupling = |wires: [usize; 2]| {
         let distance = float(wires[1] - wires[0]);
-        Coupling { wires, strength: strength / distance.powi(6), charge: Charge::Level }
+        Coupling { wires, strength: strength / distance.powi(6) }
     };
     pairs.map(coupling).collect()
 }

@@ -40,6 +40,7 @@ impl Simulator for Singlequdit {
             };
             gates.twist(&mut register, 0, terms?, stop)?;
         }
+        gates.finish(&mut register, stop)?;
         let measured = if seen.measurements > 0 { vec![0] } else { Vec::new() };
         let drawn_before = seen.measurements.saturating_sub(1) * u64::from(program.shots);
         Ok(Prepared { register, measured, drawn_before })

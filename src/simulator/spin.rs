@@ -3,9 +3,9 @@
 //! A wire with `d = N + 1` levels is a spin of length `N/2`; level `k` has `m = N/2 - k`. All angles are in radians and
 //! of any size, the norm is kept to 1e-13, and all gates work in place.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::f64::consts::FRAC_PI_2;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use num_complex::Complex64;
 use qspool_driver::StopFlag;
@@ -13,7 +13,10 @@ use qspool_driver::StopFlag;
 use super::double::Double;
 use super::eigen::Eigenbasis;
 use super::error::SimulationError;
+use super::qubits::{self, QubitGate};
 use super::register::{Register, Shape, float};
+use super::rotation::Rotation;
+use super::shared::{Bytes, Shared};
 
 /// The largest number of atoms on one wire that is looked at; memory sets the true limit.
 pub(crate) const MAX_ATOMS: u32 = 1_000_000;
@@ -40,18 +43,65 @@ pub(crate) fn level_energy(dim: usize, level: usize, delta: f64, chi: f64) -> Do
 }
 
 /// The gates of one run, with the eigenvectors that they share.
+///
+/// Gates on wires of two levels are gathered until something else acts on the register, or [`finish`](Self::finish).
 #[derive(Debug, Default)]
 pub(crate) struct SpinGates {
     /// Of `Lx`, by number of levels.
-    rotations: HashMap<usize, Rc<Eigenbasis>>,
+    rotations: HashMap<usize, Arc<Rotation>>,
     /// Of the exchange of two wires, by their numbers of levels: one per sum of the two levels.
-    exchanges: HashMap<[usize; 2], Rc<[Eigenbasis]>>,
+    exchanges: HashMap<[usize; 2], Arc<Vec<Eigenbasis>>>,
+    /// Of wires with two levels, by wire: what is still to be applied.
+    pending: BTreeMap<usize, QubitGate>,
+}
+
+static ROTATIONS: Shared<usize, Rotation> = Shared::new();
+static EXCHANGES: Shared<[usize; 2], Vec<Eigenbasis>> = Shared::new();
+/// Of `ω Lx + δ Lz + χ Lz²`, by the number of levels and the bits of the three.
+static TWISTS: Shared<(usize, [u64; 3]), Eigenbasis> = Shared::new();
+
+impl Bytes for Rotation {
+    fn bytes(&self) -> u64 {
+        Self::bytes(self.dim() as u64)
+    }
+}
+
+impl Bytes for Eigenbasis {
+    fn bytes(&self) -> u64 {
+        Self::bytes(self.values().len() as u64)
+    }
+}
+
+impl Bytes for Vec<Eigenbasis> {
+    fn bytes(&self) -> u64 {
+        self.iter().map(Bytes::bytes).sum()
+    }
 }
 
 impl SpinGates {
+    /// Applies what is still to be applied: whatever else acts on the register has to come behind it.
+    pub(crate) fn finish(&mut self, register: &mut Register, stop: &StopFlag) -> Result<(), SimulationError> {
+        qubits::apply(register, std::mem::take(&mut self.pending), stop)
+    }
+
+    /// Multiplies each amplitude by `exp(-i·angle(k))`, where `k` is the level of `wire`.
+    pub(crate) fn phase(&mut self, register: &mut Register, wire: usize, angle: impl Fn(usize) -> Double) {
+        if register.shape().dims()[wire] == 2 {
+            self.gather(wire, QubitGate::phases([0, 1].map(|level| angle(level).phase())));
+        } else {
+            register.phase(wire, angle);
+        }
+    }
+
+    fn gather(&mut self, wire: usize, gate: QubitGate) {
+        let gathered = self.pending.get(&wire).map_or(gate, |first| gate.after(*first));
+        self.pending.insert(wire, gathered);
+    }
+
     /// Applies `exp(-i (ω Lx + δ Lz + χ Lz²))` to `wire`.
     ///
-    /// `4 d` multiplications per state, for `ω = 0` one; `O(d³)` once for ω and χ together or for a new `d`.
+    /// `2 d` multiplications per state, `4 d` for ω and χ together, for `ω = 0` one; `O(d²)` once for a new `d`, `O(d³)` for
+    /// a new ω and χ together.
     pub(crate) fn twist(
         &mut self,
         register: &mut Register,
@@ -61,19 +111,21 @@ impl SpinGates {
     ) -> Result<(), SimulationError> {
         let dim = register.shape().dims()[wire];
         if omega == 0.0 {
-            register.phase(wire, |level| level_energy(dim, level, delta, chi));
+            self.phase(register, wire, |level| level_energy(dim, level, delta, chi));
             return Ok(());
         }
         if chi == 0.0 || dim <= 2 {
             // On two levels Lz² is the number 1/4.
             if chi != 0.0 {
-                register.phase(wire, |level| level_energy(dim, level, 0.0, chi));
+                self.phase(register, wire, |level| level_energy(dim, level, 0.0, chi));
             }
             return self.rotate(register, wire, [omega, delta], stop);
         }
-        let diagonal: Vec<Double> = (0..dim).map(|level| level_energy(dim, level, delta, chi)).collect();
-        let beside: Vec<Double> = ladder(dim).into_iter().map(|element| element * omega).collect();
-        let basis = Eigenbasis::tridiagonal(&diagonal, &beside, stop)?;
+        let basis = TWISTS.get((dim, [omega, delta, chi].map(f64::to_bits)), || {
+            let diagonal: Vec<Double> = (0..dim).map(|level| level_energy(dim, level, delta, chi)).collect();
+            let beside: Vec<Double> = ladder(dim).into_iter().map(|element| element * omega).collect();
+            Eigenbasis::tridiagonal(&diagonal, &beside, stop)
+        })?;
         evolve_wire(&basis, 1.0, register, wire, stop)
     }
 
@@ -86,9 +138,9 @@ impl SpinGates {
         stop: &StopFlag,
     ) -> Result<(), SimulationError> {
         let dim = register.shape().dims()[wire];
-        register.phase(wire, |level| level_energy(dim, level, FRAC_PI_2, 0.0));
+        self.phase(register, wire, |level| level_energy(dim, level, FRAC_PI_2, 0.0));
         self.twist(register, wire, [theta, 0.0, 0.0], stop)?;
-        register.phase(wire, |level| level_energy(dim, level, -FRAC_PI_2, 0.0));
+        self.phase(register, wire, |level| level_energy(dim, level, -FRAC_PI_2, 0.0));
         Ok(())
     }
 
@@ -105,8 +157,7 @@ impl SpinGates {
             return Ok(());
         }
         if dim > 2 && delta == 0.0 {
-            let basis = self.rotation(dim, stop)?;
-            return evolve_wire(&basis, omega, register, wire, stop);
+            return self.rotation(dim, stop)?.evolve(omega, register, wire, stop);
         }
         let length = omega.hypot(delta);
         // Squares of what is too small for them vanish.
@@ -117,15 +168,14 @@ impl SpinGates {
         let (sin_x, sin_z) = (-half_turn.im * (omega / length), -half_turn.im * (delta / length));
         let stay = Complex64::new(half_turn.re, -sin_z);
         if dim == 2 {
-            mix_two_levels(register, wire, stay, Complex64::new(0.0, -sin_x));
+            self.gather(wire, QubitGate::mixing(stay, Complex64::new(0.0, -sin_x)));
             return Ok(());
         }
         // Rz(α) Rx(β) Rz(α) with exp(-iα) cos(β/2) = <0|U|0> and sin(β/2) = i <0|U|1>.
         let alpha = -stay.arg();
         let beta = 2.0 * sin_x.atan2(stay.norm());
-        let basis = self.rotation(dim, stop)?;
         register.phase(wire, |level| level_energy(dim, level, alpha, 0.0));
-        evolve_wire(&basis, beta, register, wire, stop)?;
+        self.rotation(dim, stop)?.evolve(beta, register, wire, stop)?;
         register.phase(wire, |level| level_energy(dim, level, alpha, 0.0));
         Ok(())
     }
@@ -140,6 +190,7 @@ impl SpinGates {
         strength: f64,
         stop: &StopFlag,
     ) -> Result<(), SimulationError> {
+        self.finish(register, stop)?;
         let wires = [a.min(b), a.max(b)];
         let (shape, psi) = register.parts_mut();
         let dims = wires.map(|wire| shape.dims()[wire]);
@@ -153,45 +204,34 @@ impl SpinGates {
         Ok(())
     }
 
-    fn rotation(&mut self, dim: usize, stop: &StopFlag) -> Result<Rc<Eigenbasis>, SimulationError> {
-        if let Some(basis) = self.rotations.get(&dim) {
-            return Ok(Rc::clone(basis));
+    fn rotation(&mut self, dim: usize, stop: &StopFlag) -> Result<Arc<Rotation>, SimulationError> {
+        if let Some(rotation) = self.rotations.get(&dim) {
+            return Ok(Arc::clone(rotation));
         }
-        let basis = Eigenbasis::tridiagonal(&vec![Double::default(); dim], &ladder(dim), stop)?;
-        // The eigenvalues of Lx are those of Lz: whole numbers or halves.
-        let basis = Rc::new(basis.with_values(|value| 0.5 * (2.0 * value).round()));
-        self.rotations.insert(dim, Rc::clone(&basis));
-        Ok(basis)
+        let rotation = ROTATIONS.get(dim, || Rotation::new(dim, stop))?;
+        self.rotations.insert(dim, Arc::clone(&rotation));
+        Ok(rotation)
     }
 
-    fn exchange_blocks(&mut self, dims: [usize; 2], stop: &StopFlag) -> Result<Rc<[Eigenbasis]>, SimulationError> {
+    fn exchange_blocks(&mut self, dims: [usize; 2], stop: &StopFlag) -> Result<Arc<Vec<Eigenbasis>>, SimulationError> {
         if let Some(blocks) = self.exchanges.get(&dims) {
-            return Ok(Rc::clone(blocks));
+            return Ok(Arc::clone(blocks));
         }
-        let block = |sum: usize| {
-            let levels = (sum + 1).saturating_sub(dims[1])..=sum.min(dims[0] - 1);
-            let size = levels.clone().count();
-            let element = |level: usize| {
-                Double::from(ladder_square(dims[0], level) * ladder_square(dims[1], sum - level - 1)).sqrt()
-            };
-            let beside: Vec<Double> = levels.take(size - 1).map(element).collect();
-            Eigenbasis::tridiagonal(&vec![Double::default(); size], &beside, stop)
-        };
-        let blocks: Rc<[Eigenbasis]> = (0..dims[0] + dims[1] - 1).map(block).collect::<Result<_, _>>()?;
-        self.exchanges.insert(dims, Rc::clone(&blocks));
+        let blocks = EXCHANGES.get(dims, || exchange_blocks(dims, stop))?;
+        self.exchanges.insert(dims, Arc::clone(&blocks));
         Ok(blocks)
     }
 
     /// Bytes that all gates on single wires take beside the state, with the eigenvectors that stay.
     pub(crate) fn wire_bytes(shape: &Shape) -> u64 {
         let dims: HashSet<usize> = shape.dims().iter().copied().filter(|&dim| dim > 2).collect();
-        let kept = dims.iter().map(|&dim| Eigenbasis::bytes(dim as u64)).fold(0, u64::saturating_add);
+        let kept = dims.iter().map(|&dim| Rotation::bytes(dim as u64)).fold(0, u64::saturating_add);
         let states = shape.states() as u64;
         let work = dims.iter().map(|&dim| {
             let dim = dim as u64;
             Eigenbasis::solver_bytes(dim).saturating_add(Eigenbasis::work_bytes(dim, states / dim))
         });
-        kept.saturating_add(work.max().unwrap_or(0)).saturating_add(1024)
+        kept.saturating_add(work.max().unwrap_or(0)).saturating_add(qubits::BYTES)
     }
 
     /// Bytes that exchanges between these pairs of wires take beside the state, with the eigenvectors that stay.
@@ -212,6 +252,19 @@ impl SpinGates {
     }
 }
 
+/// The eigenvectors of the exchange of two wires with so many levels: for each sum of the two levels a block.
+fn exchange_blocks(dims: [usize; 2], stop: &StopFlag) -> Result<Vec<Eigenbasis>, SimulationError> {
+    let block = |sum: usize| {
+        let levels = (sum + 1).saturating_sub(dims[1])..=sum.min(dims[0] - 1);
+        let size = levels.clone().count();
+        let element =
+            |level: usize| Double::from(ladder_square(dims[0], level) * ladder_square(dims[1], sum - level - 1)).sqrt();
+        let beside: Vec<Double> = levels.take(size - 1).map(element).collect();
+        Eigenbasis::tridiagonal(&vec![Double::default(); size], &beside, stop)
+    };
+    (0..dims[0] + dims[1] - 1).map(block).collect()
+}
+
 /// Applies `exp(-i·angle·H)` to `wire`, where `basis` is that of `H`.
 pub fn evolve_wire(
     basis: &Eigenbasis,
@@ -223,16 +276,4 @@ pub fn evolve_wire(
     let (shape, psi) = register.parts_mut();
     let stride = shape.stride(wire);
     basis.evolve(angle, psi, shape.bases(&[wire]), |level| level * stride, stop)
-}
-
-/// Applies the matrix `[[stay, go], [go, stay*]]` to a wire of two levels.
-fn mix_two_levels(register: &mut Register, wire: usize, stay: Complex64, go: Complex64) {
-    let (shape, psi) = register.parts_mut();
-    let stride = shape.stride(wire);
-    for block in psi.chunks_exact_mut(2 * stride) {
-        let (upper, lower) = block.split_at_mut(stride);
-        for (x, y) in upper.iter_mut().zip(lower) {
-            (*x, *y) = (stay * *x + go * *y, go * *x + stay.conj() * *y);
-        }
-    }
 }

@@ -1,0 +1,50 @@
+//! Eigenvectors that are found once for all jobs.
+
+use std::hash::Hash;
+use std::sync::{Arc, LazyLock};
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use super::error::SimulationError;
+
+/// Bytes of each kind that are kept at most.
+const KEPT: u64 = 32 << 20;
+
+/// How many are expected; more only take longer to find.
+const EXPECTED: usize = 64;
+
+/// A number of bytes.
+pub(crate) trait Bytes {
+    fn bytes(&self) -> u64;
+}
+
+/// Values of a kind by what they are made of: those that were used last, up to 32 MiB. Larger ones are not kept.
+///
+/// They depend on their keys alone, so it is no matter who has made them.
+pub(crate) struct Shared<K, V>(LazyLock<Cache<K, Arc<V>, ByBytes>>);
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl<K, V: Bytes> Weighter<K, Arc<V>> for ByBytes {
+    fn weight(&self, _: &K, value: &Arc<V>) -> u64 {
+        value.bytes()
+    }
+}
+
+impl<K: Hash + Eq + Clone, V: Bytes> Shared<K, V> {
+    /// None so far.
+    pub(crate) const fn new() -> Self {
+        Self(LazyLock::new(|| Cache::with_weighter(EXPECTED, KEPT, ByBytes)))
+    }
+
+    /// The value of `key`, made if there is none; whoever wants it meanwhile waits for it.
+    pub(crate) fn get(
+        &self,
+        key: K,
+        make: impl FnOnce() -> Result<V, SimulationError>,
+    ) -> Result<Arc<V>, SimulationError> {
+        self.0.get_or_insert_with(&key, || make().map(Arc::new))
+    }
+}
