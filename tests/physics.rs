@@ -599,12 +599,6 @@ fn errors_name_the_instruction_the_value_and_what_is_allowed() {
          allowed: an empty mode",
     );
     check_error(
-        "fermions",
-        8,
-        &[("fhop", &[0, 1, 1, 2], &[1.0])],
-        "instruction 0 (fhop): wires [0, 1, 1, 2] are not all different",
-    );
-    check_error(
         "rydberg",
         2,
         &[("rlx", &[2], &[1.0])],

@@ -1,62 +1,62 @@
-//! Fermions in tweezers: `load`, `fhop`, `fint`, `fphase` on eight modes, two per site.
+//! Fermions in tweezers: `load`, `fhop`, `fint`, `fphase` on modes, two per site.
 
 use qspool_driver::{Program, StopFlag};
 
-use super::double::Double;
-use super::error::{Problem, SimulationError};
+use super::error::SimulationError;
 use super::fermi;
 use super::instruction::Step;
-use super::register::{Register, Shape, float};
+use super::register::{Register, Shape};
 use super::registry::{Simulator, prepare_in_order};
 use super::sampling::Prepared;
 
-/// The simulator of four sites with two modes each; always eight modes, whatever the program says.
+/// The simulator of sites with two modes each: four sites, or as many as a program has wires for.
 pub(super) struct Fermions;
 
+/// The modes that there are at least, however few a program speaks of.
 const MODES: usize = 8;
 
 impl Simulator for Fermions {
-    fn shape(&self, _: &Program) -> Result<Shape, SimulationError> {
-        fermi::modes(MODES)
+    fn shape(&self, program: &Program) -> Result<Shape, SimulationError> {
+        fermi::modes(MODES.max((program.num_wires as usize).next_multiple_of(2)))
     }
 
-    fn gate_bytes(&self, _: &Program, _: &Shape) -> u64 {
-        1024
+    fn gate_bytes(&self, _: &Program, shape: &Shape) -> u64 {
+        // Phases by number of fermions; the eigenvectors of four modes.
+        4096 + 16 * shape.num_wires() as u64
     }
 
     fn prepare(&self, program: &Program, stop: &StopFlag) -> Result<Prepared, SimulationError> {
-        prepare_in_order(program, self.shape(program)?, stop, act)
+        prepare_in_order(program, self.shape(program)?, stop, |step, register| act(step, register, stop))
     }
 }
 
-fn act(step: Step, register: &mut Register) -> Result<(), SimulationError> {
+fn act(step: Step, register: &mut Register, stop: &StopFlag) -> Result<(), SimulationError> {
+    let modes = register.shape().num_wires();
     match step.name() {
         "load" => {
-            let [mode] = step.wires(MODES)?;
+            let [mode] = step.wires(modes)?;
             step.params::<0>()?;
             fermi::create(register, mode).map_err(|problem| step.fail(problem))?;
         }
         "fhop" => {
             let [theta] = step.params()?;
-            let [a, b, c, d] = step.wires(MODES)?;
-            // Two pairs that share a mode do not commute, so their sum is no product of two hops.
-            if a == b || a == c || a == d || b == c || b == d || c == d {
-                return Err(step.fail(Problem::WiresRepeat { wires: step.raw_wires().to_vec() }));
-            }
-            fermi::hop(register, [a, c], theta);
-            fermi::hop(register, [b, d], theta);
+            let [a, b, c, d] = step.wires(modes)?;
+            fermi::hop(register, &[[a, c], [b, d]], theta, stop)?;
         }
         "fint" => {
             let [strength] = step.params()?;
-            for site in 0..MODES / 2 {
-                register.phase_pair([2 * site, 2 * site + 1], |up, down| Double::product(strength, float(up * down)));
-            }
+            // Each even bit is the second mode of a site, the bit above it the first one.
+            let doubly = |index: usize| (index & index >> 1 & usize::MAX / 3).count_ones() as usize;
+            fermi::count_phase(register, strength, modes / 2, doubly);
         }
         "fphase" => {
             let [strength] = step.params()?;
-            for mode in step.all_wires(MODES)? {
-                register.phase(mode, |occupied| Double::product(strength, float(occupied)));
-            }
+            let bits: Vec<usize> =
+                step.all_wires(modes)?.into_iter().map(|mode| register.shape().stride(mode)).collect();
+            // A mode that is listed twice counts twice.
+            fermi::count_phase(register, strength, bits.len(), |index| {
+                bits.iter().filter(|bit| index & **bit != 0).count()
+            });
         }
         _ => return Err(step.unknown(&["load", "fhop", "fint", "fphase", "barrier", "measure"])),
     }
