@@ -81,21 +81,22 @@ fn several_spins_full(bencher: Bencher, num_wires: u32) {
     bench(bencher, "multiqudit", num_wires, gates);
 }
 
-/// Eight modes at half filling: 5 rounds of 10 hops, interaction and phase.
-#[divan::bench]
-fn fermions_60_gates(bencher: Bencher) {
-    let mut gates: Vec<Instruction> = [0, 1, 4, 5].iter().map(|&mode| instruction("load", &[mode], &[])).collect();
+/// Modes at half filling: 5 rounds of 10 hops, interaction and phase.
+#[divan::bench(args = [8, 16, 20, 24], sample_count = 5)]
+fn fermions_60_gates(bencher: Bencher, modes: u32) {
+    let occupied = (0..modes).filter(|mode| matches!(mode % 4, 0 | 1));
+    let mut gates: Vec<Instruction> = occupied.map(|mode| instruction("load", &[mode], &[])).collect();
     let mut random = ShotRandom::from_seed(13);
     for _ in 0..5 {
         for _ in 0..10 {
-            let first = 2 * pick(&mut random, 3);
+            let first = 2 * pick(&mut random, modes / 2 - 1);
             let wires = [first, first + 1, first + 2, first + 3];
             gates.push(instruction("fhop", &wires, &[TAU * random.next_double()]));
         }
         gates.push(instruction("fint", &[], &[TAU * random.next_double()]));
         gates.push(instruction("fphase", &[0, 1], &[TAU * random.next_double()]));
     }
-    bench(bencher, "fermions", 8, gates);
+    bench(bencher, "fermions", modes, gates);
 }
 
 /// Rydberg atoms under drive, detuning and blockade.

@@ -1,5 +1,7 @@
 //! `qspool schema`: the schemas of backends.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -12,7 +14,7 @@ use super::plan;
 use crate::backend::{SchemaOrigin, SchemaSet};
 use crate::config::Config;
 use crate::job::BackendName;
-use crate::schema::BackendSchema;
+use crate::schema::{BackendSchema, Size, builtin, resize};
 use crate::simulator::{SIMULATORS, simulator};
 
 #[derive(Debug, Subcommand)]
@@ -23,6 +25,8 @@ pub(super) enum SchemaCommand {
     Show(ShowArguments),
     /// Check the file of a schema, and say what a backend with it would publish.
     Check(CheckArguments),
+    /// Write the schema of a simulator for a device of another size.
+    New(NewArguments),
 }
 
 #[derive(Debug, Args)]
@@ -48,11 +52,37 @@ pub(super) struct CheckArguments {
     file: PathBuf,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct NewArguments {
+    /// The simulator: its own schema with the sizes below, as far as they are given.
+    #[arg(value_parser = SIMULATORS.map(|(name, _)| name))]
+    simulator: String,
+    /// The wires of the device; those of `fermions` are modes, two per site.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..=48))]
+    wires: Option<u32>,
+    /// The most shots of an experiment.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    max_shots: Option<u32>,
+    /// The most experiments of a job.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    max_experiments: Option<u64>,
+    /// The most atoms on a wire.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    max_atoms: Option<u32>,
+    /// The most states of a register, counted as clients do: the product of the atoms loaded, times 2 for each other wire.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..))]
+    max_states: Option<u32>,
+    /// The file to write, which must not be there yet; its name is that of the schema. Without it the schema is printed.
+    #[arg(long)]
+    output: Option<PathBuf>,
+}
+
 pub(super) fn run(command: SchemaCommand) -> Result<(), Failure> {
     match command {
         SchemaCommand::List(arguments) => list(&arguments),
         SchemaCommand::Show(arguments) => show(&arguments),
         SchemaCommand::Check(arguments) => check(&arguments.file),
+        SchemaCommand::New(arguments) => new(&arguments),
     }
 }
 
@@ -113,4 +143,28 @@ fn check(file: &Path) -> Result<(), Failure> {
     let runs_on = schema.simulator().map_or_else(|| "on a device".to_owned(), |named| format!("simulator {named}"));
     output::note(format!("{} backend {name}, {runs_on}", styled(GOOD, "good:")));
     output::print_json(&schema.configuration(&name))
+}
+
+fn new(arguments: &NewArguments) -> Result<(), Failure> {
+    let NewArguments { simulator, wires, max_shots, max_experiments, max_atoms, max_states, output } = arguments;
+    let size = Size {
+        wires: *wires,
+        max_shots: *max_shots,
+        max_experiments: *max_experiments,
+        max_atoms: *max_atoms,
+        max_states: *max_states,
+    };
+    let bad =
+        |error: String| Failure::new(Exit::Usage, format!("no schema of {simulator} has this size")).because(error);
+    // The names that are taken are those of simulators, each of which has a schema.
+    let (_, text) = builtin().find(|(name, _)| name == simulator).ok_or_else(|| bad("it has no schema".to_owned()))?;
+    let text = resize(text, size).map_err(|error| bad(error.to_string()))?;
+    BackendSchema::parse(&text).map_err(|error| bad(error.to_string()))?;
+    let Some(path) = output else { return output::print(text) };
+    let failed =
+        |error: std::io::Error| Failure::new(Exit::Usage, format!("cannot write {}", path.display())).because(error);
+    let mut file = File::create_new(path).map_err(failed)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.write_all(b"\n")).map_err(failed)?;
+    output::note(format!("{} {}", styled(GOOD, "written:"), path.display()));
+    Ok(())
 }

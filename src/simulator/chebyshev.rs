@@ -109,19 +109,19 @@ impl Series {
         }
         // Where the state was, its new real part and its new imaginary part are added up one behind the other.
         let states = psi.len();
-        let sums: &mut [f64] = bytemuck::cast_slice_mut(psi);
-        sums.fill(0.0);
-        let (real, imaginary) = sums.split_at_mut(states);
+        let parts: &mut [f64] = bytemuck::cast_slice_mut(psi);
+        parts.fill(0.0);
+        let mut sums: [&mut [f64]; 2] = parts.split_at_mut(states).into();
         if !is_imaginary {
-            self.add_series(0, [&mut *real, &mut *imaginary], stop)?;
+            self.add_series(0, &mut sums, stop)?;
         }
         if !is_real {
             self.current.copy_from_slice(&self.imaginary);
             // i is (-i)³.
-            self.add_series(3, [&mut *real, &mut *imaginary], stop)?;
+            self.add_series(3, &mut sums, stop)?;
         }
-        self.current.copy_from_slice(real);
-        self.previous.copy_from_slice(imaginary);
+        self.current.copy_from_slice(sums[0]);
+        self.previous.copy_from_slice(sums[1]);
         for ((amplitude, &re), &im) in psi.iter_mut().zip(&self.current).zip(&self.previous) {
             *amplitude = self.phase * Complex64::new(re, im);
         }
@@ -129,7 +129,7 @@ impl Series {
     }
 
     /// Adds `(-i)^turns Σ_k c_k (-i)^k T_k x`, with `x` in `current`, to the real and the imaginary part of `sums`.
-    fn add_series(&mut self, turns: usize, sums: [&mut [f64]; 2], stop: &StopFlag) -> Result<(), SimulationError> {
+    fn add_series(&mut self, turns: usize, sums: &mut [&mut [f64]; 2], stop: &StopFlag) -> Result<(), SimulationError> {
         let Self { operator, coefficients, current, previous, .. } = self;
         for (sum, x) in sums[turns % 2].iter_mut().zip(&*current) {
             *sum += sign(turns) * coefficients[0] * x;

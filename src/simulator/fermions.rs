@@ -46,7 +46,7 @@ fn act(step: Step, register: &mut Register, stop: &StopFlag) -> Result<(), Simul
         "fint" => {
             let [strength] = step.params()?;
             // Each even bit is the second mode of a site, the bit above it the first one.
-            let doubly = |index: usize| (index & index >> 1 & usize::MAX / 3).count_ones() as usize;
+            let doubly = |index: usize| (index & (index >> 1) & (usize::MAX / 3)).count_ones() as usize;
             fermi::count_phase(register, strength, modes / 2, doubly);
         }
         "fphase" => {

@@ -158,7 +158,7 @@ mod tests {
     fn hamiltonian(num_wires: usize, [drive, detuning, twist, hop, ising]: [f64; 5]) -> SpinHamiltonian {
         let coupling = |wires| Coupling { wires, strength: ising };
         let couplings = neighbours(num_wires).map(coupling).collect();
-        SpinHamiltonian { drive, detuning, twist, hop, couplings, ..SpinHamiltonian::default() }
+        SpinHamiltonian { drive, detuning, twist, couplings, hop, ..SpinHamiltonian::default() }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use qspool_driver::StopFlag;
 use super::double::Double;
 use super::eigen::Eigenbasis;
 use super::error::SimulationError;
-use super::register::{Register, filled, float};
+use super::register::{Register, filled};
 use super::spin::{ladder, magnetic_number};
 
 /// Above it the components of an eigenvector are scaled down: those at the ends are smaller by many orders of magnitude.
@@ -110,7 +110,7 @@ fn normalise(dim: usize, vector: &mut [Double]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::register::Shape;
+    use super::super::register::{Shape, float};
     use super::*;
     use crate::simulator::hamiltonian::SpinHamiltonian;
 

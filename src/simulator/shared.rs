@@ -42,9 +42,9 @@ impl<K: Hash + Eq + Clone, V: Bytes> Shared<K, V> {
     /// The value of `key`, made if there is none; whoever wants it meanwhile waits for it.
     pub(crate) fn get(
         &self,
-        key: K,
+        key: &K,
         make: impl FnOnce() -> Result<V, SimulationError>,
     ) -> Result<Arc<V>, SimulationError> {
-        self.0.get_or_insert_with(&key, || make().map(Arc::new))
+        self.0.get_or_insert_with(key, || make().map(Arc::new))
     }
 }

@@ -121,7 +121,7 @@ impl SpinGates {
             }
             return self.rotate(register, wire, [omega, delta], stop);
         }
-        let basis = TWISTS.get((dim, [omega, delta, chi].map(f64::to_bits)), || {
+        let basis = TWISTS.get(&(dim, [omega, delta, chi].map(f64::to_bits)), || {
             let diagonal: Vec<Double> = (0..dim).map(|level| level_energy(dim, level, delta, chi)).collect();
             let beside: Vec<Double> = ladder(dim).into_iter().map(|element| element * omega).collect();
             Eigenbasis::tridiagonal(&diagonal, &beside, stop)
@@ -208,7 +208,7 @@ impl SpinGates {
         if let Some(rotation) = self.rotations.get(&dim) {
             return Ok(Arc::clone(rotation));
         }
-        let rotation = ROTATIONS.get(dim, || Rotation::new(dim, stop))?;
+        let rotation = ROTATIONS.get(&dim, || Rotation::new(dim, stop))?;
         self.rotations.insert(dim, Arc::clone(&rotation));
         Ok(rotation)
     }
@@ -217,7 +217,7 @@ impl SpinGates {
         if let Some(blocks) = self.exchanges.get(&dims) {
             return Ok(Arc::clone(blocks));
         }
-        let blocks = EXCHANGES.get(dims, || exchange_blocks(dims, stop))?;
+        let blocks = EXCHANGES.get(&dims, || exchange_blocks(dims, stop))?;
         self.exchanges.insert(dims, Arc::clone(&blocks));
         Ok(blocks)
     }
