@@ -80,6 +80,10 @@ fn no_run_takes_more_memory_than_it_said() {
             check("rydberg", num_wires, shots, &[&gates[..], &[measure; 5]].concat());
         }
     }
+    // Large enough for all cores.
+    let turns: Vec<[u32; 1]> = (0..16).map(|wire| [wire]).collect();
+    let turns: Vec<Gate> = turns.iter().map(|wire| -> Gate { ("rlx", wire, &[1.0]) }).collect();
+    check("rydberg", 16, 1000, &[&turns[..], &[("rydberg_block", &[], &[1.0]), measure]].concat());
     let spins = |loads: &[f64], gates: &[Gate]| {
         let wires: Vec<[u32; 1]> = (0..loads.len()).map(|wire| [u32::try_from(wire).expect("small")]).collect();
         let mut program: Vec<Gate> =

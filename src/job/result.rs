@@ -143,19 +143,33 @@ pub fn result_size_bound(name: &str, program: &Program, value_digits: u64, with_
 
 /// One string per shot: the values of the measured wires with a space between them.
 fn push_memory(text: &mut Vec<u8>, outcome: &Outcome) {
-    let rendered: Vec<Vec<u8>> = outcome.rows().iter().map(|row| render_row(row)).collect();
+    let (mut rendered, mut ends) = (Vec::new(), vec![0]);
+    for row in outcome.rows() {
+        render_row(row, &mut rendered);
+        ends.push(rendered.len());
+    }
     for &shot in outcome.shots() {
-        text.extend_from_slice(&rendered[shot as usize]);
+        let row = shot as usize;
+        text.extend_from_slice(&rendered[ends[row]..ends[row + 1]]);
     }
     if !outcome.shots().is_empty() {
         text.pop();
     }
 }
 
-/// The JSON string of one row, with the comma that follows it.
-fn render_row(row: &[i64]) -> Vec<u8> {
-    let values: Vec<String> = row.iter().map(i64::to_string).collect();
-    format!("\"{}\",", values.join(" ")).into_bytes()
+/// Appends the JSON string of one row, with the comma that follows it.
+fn render_row(row: &[i64], text: &mut Vec<u8>) {
+    text.push(b'"');
+    for (place, value) in row.iter().enumerate() {
+        if place > 0 {
+            text.push(b' ');
+        }
+        match u8::try_from(*value) {
+            Ok(digit @ 0..=9) => text.push(b'0' + digit),
+            _ => write!(text, "{value}").expect("writing to memory cannot fail"),
+        }
+    }
+    text.extend_from_slice(b"\",");
 }
 
 fn reported(program: &Program) -> Vec<ReportedInstruction<'_>> {

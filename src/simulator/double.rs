@@ -21,12 +21,14 @@ const TURN: Double = Double { high: std::f64::consts::TAU, low: 2.449_293_598_29
 
 impl Double {
     /// The exact product of two `f64`.
+    #[inline]
     pub fn product(a: f64, b: f64) -> Self {
         let high = a * b;
         Self { high, low: a.mul_add(b, -high) }
     }
 
     /// The exact sum of two `f64`.
+    #[inline]
     pub fn sum(a: f64, b: f64) -> Self {
         let high = a + b;
         let b_seen = high - a;
@@ -65,6 +67,7 @@ impl Double {
     }
 
     /// The exact sum when `a` is the larger.
+    #[inline]
     fn quick_sum(a: f64, b: f64) -> Self {
         let high = a + b;
         Self { high, low: b - (high - a) }
@@ -88,6 +91,7 @@ impl Neg for Double {
 impl Add for Double {
     type Output = Self;
 
+    #[inline]
     fn add(self, other: Self) -> Self {
         let high = Self::sum(self.high, other.high);
         let low = Self::sum(self.low, other.low);
@@ -99,6 +103,7 @@ impl Add for Double {
 impl Mul for Double {
     type Output = Self;
 
+    #[inline]
     fn mul(self, other: Self) -> Self {
         let product = Self::product(self.high, other.high);
         Self::quick_sum(product.high, product.low + self.high.mul_add(other.low, self.low * other.high))
@@ -108,6 +113,7 @@ impl Mul for Double {
 impl Mul<f64> for Double {
     type Output = Self;
 
+    #[inline]
     fn mul(self, factor: f64) -> Self {
         let product = Self::product(self.high, factor);
         Self::quick_sum(product.high, self.low.mul_add(factor, product.low))

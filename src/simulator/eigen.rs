@@ -2,11 +2,14 @@
 
 use nalgebra::{DMatrix, DMatrixView};
 use num_complex::Complex64;
+use pulp::{Arch, Simd, WithSimd};
 use qspool_driver::StopFlag;
+use rayon::prelude::*;
 
 use super::double::Double;
 use super::error::SimulationError;
-use super::register::filled;
+use super::inverse;
+use super::register::{SHARED, filled};
 use super::symmetric;
 
 /// The eigenvalues and the orthonormal eigenvectors of a real symmetric matrix.
@@ -34,26 +37,32 @@ fn product_bytes(dim: u64) -> u64 {
 impl Eigenbasis {
     /// Diagonalises the matrix with this diagonal and these elements next to it (one less).
     ///
-    /// `O(dim³)`, [`solver_bytes`](Self::solver_bytes) of memory. Source: the implicit QL method.
+    /// `O(dim²)`, and `O(dim³)` if all eigenvalues lie close together; [`solver_bytes`](Self::solver_bytes) of memory.
+    /// Eigenvalues by the implicit QL method, eigenvectors by inverse iteration, or by QL, too, where that fails.
     ///
     /// # Panics
     /// If there is not one element less than on the diagonal: a defect of the caller.
     pub fn tridiagonal(diagonal: &[Double], beside: &[Double], stop: &StopFlag) -> Result<Self, SimulationError> {
         let dim = diagonal.len();
         assert_eq!(beside.len() + 1, dim.max(1), "one element between two neighbours on the diagonal");
-        let mut vectors = filled(0.0, dim * dim)?;
-        vectors.iter_mut().step_by(dim + 1).for_each(|element| *element = 1.0);
-        let values: Vec<f64> = diagonal.iter().map(|element| element.value()).collect();
+        let given: Vec<f64> = diagonal.iter().map(|element| element.value()).collect();
         let rest: Vec<f64> = beside.iter().map(|element| element.value()).collect();
-        Self::finish(values, rest, vectors, stop, |row, act| {
-            act(row, diagonal[row]);
-            if row > 0 {
-                act(row - 1, beside[row - 1]);
+        let mut values = given.clone();
+        symmetric::tridiagonal_ql(&mut values, rest.clone(), &mut [], stop)?;
+        values.sort_by(f64::total_cmp);
+        let vectors = match inverse::eigenvectors(&given, &rest, &values, stop)? {
+            Some(vectors) => vectors,
+            None => {
+                let mut vectors = filled(0.0, dim * dim)?;
+                vectors.iter_mut().step_by(dim + 1).for_each(|element| *element = 1.0);
+                values = given;
+                symmetric::tridiagonal_ql(&mut values, rest, &mut vectors, stop)?;
+                vectors
             }
-            if row + 1 < dim {
-                act(row + 1, beside[row]);
-            }
-        })
+        };
+        let arch = Arch::new();
+        let quotient = |value, vector: &[f64]| arch.dispatch(TridiagonalQuotient { value, vector, diagonal, beside });
+        Self::refined(&values, vectors, stop, quotient)
     }
 
     /// Diagonalises the matrix whose non-zero elements in a row `elements(row, act)` hands to `act(column, element)`.
@@ -61,32 +70,35 @@ impl Eigenbasis {
     /// `O(dim³)`, [`solver_bytes`](Self::solver_bytes) of memory.
     pub(crate) fn dense(
         dim: usize,
-        elements: impl Fn(usize, &mut dyn FnMut(usize, Double)),
+        elements: impl Fn(usize, &mut dyn FnMut(usize, Double)) + Sync,
         stop: &StopFlag,
     ) -> Result<Self, SimulationError> {
         let mut matrix = filled(0.0, dim * dim)?;
         for (row, target) in matrix.chunks_exact_mut(dim.max(1)).enumerate() {
             elements(row, &mut |column, element| target[column] += element.value());
         }
-        let (values, rest) = symmetric::to_tridiagonal(&mut matrix, dim, stop)?;
-        Self::finish(values, rest, matrix, stop, elements)
+        let (mut values, rest) = symmetric::to_tridiagonal(&mut matrix, dim, stop)?;
+        symmetric::tridiagonal_ql(&mut values, rest, &mut matrix, stop)?;
+        Self::refined(&values, matrix, stop, |value, vector| rayleigh_quotient(value, vector, &elements))
     }
 
-    fn finish(
-        mut values: Vec<f64>,
-        rest: Vec<f64>,
-        mut vectors: Vec<f64>,
+    fn refined(
+        values: &[f64],
+        vectors: Vec<f64>,
         stop: &StopFlag,
-        elements: impl Fn(usize, &mut dyn FnMut(usize, Double)),
+        quotient: impl Fn(f64, &[f64]) -> Double + Sync,
     ) -> Result<Self, SimulationError> {
-        symmetric::tridiagonal_ql(&mut values, rest, &mut vectors, stop)?;
-        let dim = values.len();
-        let mut refined = Vec::with_capacity(dim);
-        for (value, vector) in values.into_iter().zip(vectors.chunks_exact(dim.max(1))) {
+        let refine = |(&value, vector): (&f64, &[f64])| {
             stop.check()?;
-            refined.push(rayleigh_quotient(value, vector, &elements));
-        }
-        Ok(Self { values: refined, vectors })
+            Ok(quotient(value, vector))
+        };
+        let dim = values.len();
+        let refined: Result<Vec<Double>, SimulationError> = if dim * dim < SHARED {
+            values.iter().zip(vectors.chunks_exact(dim.max(1))).map(refine).collect()
+        } else {
+            values.par_iter().zip(vectors.par_chunks_exact(dim)).map(refine).collect()
+        };
+        Ok(Self { values: refined?, vectors })
     }
 
     /// The eigenvalues, in no particular order.
@@ -184,6 +196,37 @@ fn rayleigh_quotient(value: f64, vector: &[f64], elements: impl Fn(usize, &mut d
         norm += component * component;
     }
     Double::sum(value, correction / norm)
+}
+
+/// The same for a tridiagonal matrix.
+struct TridiagonalQuotient<'a> {
+    value: f64,
+    vector: &'a [f64],
+    diagonal: &'a [Double],
+    beside: &'a [Double],
+}
+
+impl WithSimd for TridiagonalQuotient<'_> {
+    type Output = Double;
+
+    #[expect(clippy::inline_always, reason = "else it would not use the fused multiply-add that there is")]
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Double {
+        let Self { value, vector, diagonal, beside } = self;
+        let [mut correction, mut norm] = [0.0; 2];
+        for (row, (&component, &element)) in vector.iter().zip(diagonal).enumerate() {
+            let mut residual = element * component + -Double::product(value, component);
+            if row > 0 {
+                residual = residual + beside[row - 1] * vector[row - 1];
+            }
+            if let (Some(&element), Some(&next)) = (beside.get(row), vector.get(row + 1)) {
+                residual = residual + element * next;
+            }
+            correction += component * residual.value();
+            norm += component * component;
+        }
+        Double::sum(value, correction / norm)
+    }
 }
 
 #[cfg(test)]

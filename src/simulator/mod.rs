@@ -11,6 +11,7 @@ mod fermi;
 mod fermions;
 mod hamiltonian;
 mod instruction;
+mod inverse;
 mod multiqudit;
 mod product;
 mod propagator;

@@ -44,7 +44,7 @@ impl Prepared {
         let sums = Sums::new(&register)?;
         let shape = register.shape().clone();
         drop(register);
-        let mut rows = Rows { shape, measured, row_of: filled(u32::MAX, sums.sums.len())?, row: Vec::new() };
+        let mut rows = Rows::new(&shape, &measured)?;
         let mut outcome = Outcome::with_capacity(shots as usize);
         for shot in 0..shots as usize {
             if shot % SHOTS_PER_LOOK == 0 {
@@ -60,7 +60,7 @@ impl Prepared {
     pub(crate) fn bytes(states: u64, shots: u32, values: u64) -> u64 {
         // While the sums are made the register is still there; later on there are sums, guide, rows and the outcome.
         let sums = states.saturating_mul(Register::BYTES + 8 + 8);
-        let drawing = states.saturating_mul(8 + 8 + 4).saturating_add(Outcome::bytes(shots, states, values));
+        let drawing = states.saturating_mul(8 + 8 + 4 + 4).saturating_add(Outcome::bytes(shots, states, values));
         sums.max(drawing).saturating_add(values.saturating_mul(32)).saturating_add(4096)
     }
 }
@@ -113,21 +113,72 @@ impl Sums {
 
 /// The rows of the outcome, made when their state is first found.
 struct Rows {
-    shape: Shape,
-    measured: Vec<usize>,
+    /// Of the measured wires, in the order of the values.
+    levels: Vec<Level>,
+    /// The number of the row of a state.
     row_of: Vec<u32>,
+    /// Where not all wires are measured: these, each once, and the number of the row of all states at the same levels of
+    /// them.
+    shared: Option<(Vec<Level>, Vec<u32>)>,
     row: Vec<i64>,
 }
 
+/// How the level of a wire is read from an index.
+#[derive(Debug, Clone, Copy)]
+struct Level {
+    stride: usize,
+    dim: usize,
+    /// The place of its bits, where stride and number of levels are powers of two.
+    shift: Option<u32>,
+}
+
+impl Level {
+    fn new(shape: &Shape, wire: usize) -> Self {
+        let (stride, dim) = (shape.stride(wire), shape.dims()[wire]);
+        let shift = (stride.is_power_of_two() && dim.is_power_of_two()).then(|| stride.trailing_zeros());
+        Self { stride, dim, shift }
+    }
+
+    fn of(self, index: usize) -> usize {
+        match self.shift {
+            Some(shift) => (index >> shift) & (self.dim - 1),
+            None => index / self.stride % self.dim,
+        }
+    }
+}
+
+const NO_ROW: u32 = u32::MAX;
+
 impl Rows {
+    fn new(shape: &Shape, measured: &[usize]) -> Result<Self, SimulationError> {
+        let mut wires = measured.to_vec();
+        wires.sort_unstable();
+        wires.dedup();
+        let level = |&wire: &usize| Level::new(shape, wire);
+        let shared: Vec<Level> = wires.iter().map(level).collect();
+        let distinct = shared.iter().map(|level| level.dim).product();
+        let shared = if distinct < shape.states() { Some((shared, filled(NO_ROW, distinct)?)) } else { None };
+        let row_of = filled(NO_ROW, shape.states())?;
+        Ok(Self { levels: measured.iter().map(level).collect(), row_of, shared, row: Vec::new() })
+    }
+
     fn push(&mut self, index: usize, outcome: &mut Outcome) {
-        if self.row_of[index] == u32::MAX {
-            let level = |&wire: &usize| i64::try_from(self.shape.level(index, wire)).unwrap_or(i64::MAX);
-            self.row.clear();
-            self.row.extend(self.measured.iter().map(level));
-            self.row_of[index] = outcome.intern(&self.row);
+        if self.row_of[index] == NO_ROW {
+            self.row_of[index] = self.find(index, outcome);
         }
         outcome.push_index(self.row_of[index]);
+    }
+
+    /// The number of the row of a state that is found for the first time.
+    fn find(&mut self, index: usize, outcome: &mut Outcome) -> u32 {
+        self.row.clear();
+        self.row.extend(self.levels.iter().map(|level| i64::try_from(level.of(index)).unwrap_or(i64::MAX)));
+        let Some((levels, row_of)) = &mut self.shared else { return outcome.push_row(&self.row) };
+        let place = levels.iter().fold(0, |place, level| place * level.dim + level.of(index));
+        if row_of[place] == NO_ROW {
+            row_of[place] = outcome.push_row(&self.row);
+        }
+        row_of[place]
     }
 }
 
@@ -152,6 +203,28 @@ mod tests {
             let mut random = ShotRandom::from_seed(7);
             for u in (0..10_000).map(|_| random.next_double()).chain([0.0, 1.0 - f64::EPSILON / 2.0]) {
                 assert_eq!(sums.find(u), sums.sums.partition_point(|&sum| sum <= u), "{u}");
+            }
+        }
+    }
+
+    #[test]
+    fn states_that_differ_in_wires_that_nobody_measures_have_one_row() {
+        let shape = Shape::new([2, 3, 4]).expect("small");
+        let register = Register::from_amplitudes(shape, vec![Complex64::new(24_f64.sqrt().recip(), 0.0); 24]);
+        for (measured, rows) in [(vec![2, 0, 2], 8), (vec![1], 3), (vec![0, 1, 2], 24), (vec![2, 1, 0, 0], 24)] {
+            let prepared = Prepared { register: register.clone(), measured: measured.clone(), drawn_before: 0 };
+            let mut random = ShotRandom::from_seed(5);
+            let outcome = prepared.sample(5000, &mut random, &StopFlag::default()).expect("not stopped");
+            assert_eq!(outcome.rows().len(), rows, "{measured:?}");
+            let sums = Sums::new(&register).expect("small");
+            let mut random = ShotRandom::from_seed(5);
+            for &shot in outcome.shots() {
+                let index = sums.find(random.next_double());
+                let expected: Vec<i64> = measured
+                    .iter()
+                    .map(|&wire| i64::try_from(register.shape().level(index, wire)).expect("small"))
+                    .collect();
+                assert_eq!(*outcome.rows()[shot as usize], *expected, "{measured:?}");
             }
         }
     }

@@ -82,7 +82,7 @@ fn join_reflections(matrix: &mut [f64], dim: usize, scales: &[f64], stop: &StopF
 /// Diagonalises a tridiagonal matrix: `diagonal` becomes the eigenvalues, row `j` of `rows` eigenvector `j`.
 ///
 /// `rows` (square, row-major) holds on entry the transpose of what brought the matrix to this form, the identity if
-/// nothing did. The implicit QL method; about `3 dim³` multiplications and additions, `16 dim` bytes.
+/// nothing did, or nothing, for the eigenvalues alone. The implicit QL method; with `rows` about `3 dim³` multiplications and additions, `16 dim` bytes.
 pub(crate) fn tridiagonal_ql(
     diagonal: &mut [f64],
     mut beside: Vec<f64>,
@@ -155,8 +155,9 @@ fn sweep(d: &mut [f64], e: &mut [f64], first: usize, last: usize, rotations: &mu
 /// A strip of columns goes through all rotations while it lies in the cache.
 fn rotate_rows(rows: &mut [f64], dim: usize, last: usize, rotations: &[(f64, f64)]) {
     const STRIP: usize = 32;
-    for column in (0..dim).step_by(STRIP) {
-        let width = STRIP.min(dim - column);
+    let columns = rows.len() / dim;
+    for column in (0..columns).step_by(STRIP) {
+        let width = STRIP.min(columns - column);
         let mut carried = [0.0; STRIP];
         let carried = &mut carried[..width];
         carried.copy_from_slice(&rows[last * dim + column..][..width]);
@@ -174,7 +175,7 @@ fn rotate_rows(rows: &mut [f64], dim: usize, last: usize, rotations: &[(f64, f64
 }
 
 /// The scalar product, in eight sums that do not wait for each other.
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     let (a_parts, a_rest) = a.as_chunks::<8>();
     let (b_parts, b_rest) = b.as_chunks::<8>();
     let mut sums = [0.0; 8];

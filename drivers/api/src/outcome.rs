@@ -45,9 +45,19 @@ impl Outcome {
         if let Some(&index) = self.index_of.get(row) {
             return index;
         }
+        let index = self.push_row(row);
+        self.index_of.insert(row.into(), index);
+        index
+    }
+
+    /// Puts `row` into the table without a look whether it is there, for whoever knows that it is not, and returns its
+    /// number for [`push_index`](Self::push_index). [`intern`](Self::intern) does not find it.
+    ///
+    /// # Panics
+    /// With more than `u32::MAX` different rows, which no number of shots allows.
+    pub fn push_row(&mut self, row: &[i64]) -> u32 {
         let index = u32::try_from(self.rows.len()).expect("a program has at most u32::MAX shots, hence rows");
         self.rows.push(row.into());
-        self.index_of.insert(row.into(), index);
         index
     }
 
