@@ -61,6 +61,60 @@ fn check_all<S: Strategy>(cases: u32, strategy: S, test: impl Fn(S::Value) -> Re
 
 // Closed forms.
 
+/// `exp(-iH)` of 2 x 2 matrices, from its closed form for `H = x σx + y σy + z σz`.
+fn rotation_of_two([x, y, z]: [f64; 3]) -> [[Complex64; 2]; 2] {
+    let angle = (x * x + y * y + z * z).sqrt();
+    let (sin, cos) = angle.sin_cos();
+    let element = |re: f64, im: f64| Complex64::new(re, im) * Complex64::new(0.0, -sin / angle);
+    [[cos + element(z, 0.0), element(x, -y)], [element(x, y), cos - element(z, 0.0)]]
+}
+
+#[test]
+fn fermions_are_turned_between_the_two_modes_of_a_site_as_their_client_says() {
+    // The generators of qiskit-cold-atom 0.2.1 on one fermion: φ σx, φ σy, φ σz.
+    let phi = 0.7;
+    for (name, axis) in [("frx", [phi, 0.0, 0.0]), ("fry", [0.0, phi, 0.0]), ("frz", [0.0, 0.0, phi])] {
+        let matrix = rotation_of_two(axis);
+        for (column, mode) in [2, 3].into_iter().enumerate() {
+            let psi = amplitudes("fermions", 8, &[("load", &[mode], &[]), (name, &[2, 3], &[phi])]);
+            // Mode j is bit 7 - j.
+            let found = [psi[1 << 5], psi[1 << 4]];
+            for row in [0, 1] {
+                assert!((found[row] - matrix[row][column]).norm() < 1e-15, "{name}, from {mode}: {found:?}");
+            }
+            check_close("norm", psi.iter().map(Complex64::norm_sqr).sum(), 1.0, 1e-14);
+        }
+    }
+    // Between modes of different sites the fermions between them count.
+    let turn: Gate = ("fry", &[0, 5], &[phi]);
+    let [alone, beside] = [&[0][..], &[0, 2]].map(|modes| {
+        let wires: Vec<[u32; 1]> = modes.iter().map(|&mode| [mode]).collect();
+        let loads = wires.iter().map(|wire| -> Gate { ("load", wire, &[]) });
+        amplitudes("fermions", 8, &loads.chain([turn]).collect::<Vec<_>>())
+    });
+    let [moved_alone, moved_beside] = [alone[1 << 2], beside[1 << 2 | 1 << 5]];
+    assert!((moved_alone - phi.sin()).norm() < 1e-15, "{moved_alone}");
+    // c†_2 was put behind c†_0, and stands before c†_5.
+    assert!((moved_beside.norm() - phi.sin()).abs() < 1e-15, "{moved_beside}");
+}
+
+#[test]
+fn gates_of_clients_on_one_spin_have_their_signs_and_their_order() {
+    let load: Gate = ("load", &[0], &[3.0]);
+    // The usual Ly turns +z towards +x: all amplitudes stay real and positive.
+    let psi = amplitudes("singlequdit", 1, &[load, ("rly", &[0], &[0.4]), ("measure", &[0], &[])]);
+    let (sin, cos) = 0.2_f64.sin_cos();
+    let expected = [cos.powi(3), 3_f64.sqrt() * cos * cos * sin, 3_f64.sqrt() * cos * sin * sin, sin.powi(3)];
+    assert!(psi.iter().zip(expected).all(|(found, expected)| (found - expected).norm() < 1e-14), "{psi:?}");
+    let spread: Gate = ("rlx", &[0], &[1.0]);
+    let measure: Gate = ("measure", &[0], &[]);
+    let twisted = amplitudes("singlequdit", 1, &[load, spread, ("OAT", &[0], &[0.3, 0.5, 0.7]), measure]);
+    let full = amplitudes("singlequdit", 1, &[load, spread, ("sq_full", &[0], &[0.7, 0.5, 0.3]), measure]);
+    assert!(distance(&twisted, &full) < 1e-15);
+    let atoms = |name| amplitudes("rydberg", 3, &[("rlx", &[0], &[1.0]), ("rlx", &[2], &[2.0]), (name, &[], &[0.6])]);
+    assert!(distance(&atoms("rydberg_block"), &atoms("rydberg_blockade")) < 1e-15);
+}
+
 #[test]
 fn a_driven_atom_shows_rabi_oscillations() {
     for (omega, delta) in [(0.3, 0.0), (1.0, 0.7), (TAU, 10.0), (1e-300, 1e-300), (LARGEST, 1.0), (3.0, LARGEST)] {

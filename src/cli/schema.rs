@@ -14,7 +14,7 @@ use super::plan;
 use crate::backend::{SchemaOrigin, SchemaSet};
 use crate::config::Config;
 use crate::job::BackendName;
-use crate::schema::{BackendSchema, Size, builtin, resize};
+use crate::schema::{BackendSchema, Variant, builtin, variant};
 use crate::simulator::{SIMULATORS, simulator};
 
 #[derive(Debug, Subcommand)]
@@ -25,7 +25,7 @@ pub(super) enum SchemaCommand {
     Show(ShowArguments),
     /// Check the file of a schema, and say what a backend with it would publish.
     Check(CheckArguments),
-    /// Write the schema of a simulator for a device of another size.
+    /// Write the schema of a simulator for a device of another size, or with more gates.
     New(NewArguments),
 }
 
@@ -72,6 +72,10 @@ pub(super) struct NewArguments {
     /// The most states of a register, counted as clients do: the product of the atoms loaded, times 2 for each other wire.
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..))]
     max_states: Option<u32>,
+    /// Gates to add, separated by commas, with the names and signs of qiskit-cold-atom: `rly`, `OAT` of `singlequdit`,
+    /// `rydberg_blockade` of `rydberg`, `frx`, `fry`, `frz` of `fermions`.
+    #[arg(long, value_delimiter = ',', value_name = "GATE")]
+    gates: Vec<String>,
     /// The file to write, which must not be there yet; its name is that of the schema. Without it the schema is printed.
     #[arg(long)]
     output: Option<PathBuf>,
@@ -146,19 +150,20 @@ fn check(file: &Path) -> Result<(), Failure> {
 }
 
 fn new(arguments: &NewArguments) -> Result<(), Failure> {
-    let NewArguments { simulator, wires, max_shots, max_experiments, max_atoms, max_states, output } = arguments;
-    let size = Size {
+    let NewArguments { simulator, wires, max_shots, max_experiments, max_atoms, max_states, gates, output } = arguments;
+    let changes = Variant {
         wires: *wires,
         max_shots: *max_shots,
         max_experiments: *max_experiments,
         max_atoms: *max_atoms,
         max_states: *max_states,
+        gates: gates.clone(),
     };
     let bad =
-        |error: String| Failure::new(Exit::Usage, format!("no schema of {simulator} has this size")).because(error);
+        |error: String| Failure::new(Exit::Usage, format!("no schema of {simulator} is like this")).because(error);
     // The names that are taken are those of simulators, each of which has a schema.
     let (_, text) = builtin().find(|(name, _)| name == simulator).ok_or_else(|| bad("it has no schema".to_owned()))?;
-    let text = resize(text, size).map_err(|error| bad(error.to_string()))?;
+    let text = variant(text, &changes).map_err(|error| bad(error.to_string()))?;
     BackendSchema::parse(&text).map_err(|error| bad(error.to_string()))?;
     let Some(path) = output else { return output::print(text) };
     let failed =

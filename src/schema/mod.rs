@@ -10,14 +10,14 @@ mod instruction;
 mod keywords;
 mod reader;
 mod rejection;
-mod resize;
 mod size;
 mod valid;
+mod variant;
 mod words;
 
 pub use backend::BackendSchema;
 pub use builtin::builtin;
 pub use error::SchemaError;
 pub use rejection::{Rejection, RejectionKind};
-pub use resize::{Size, resize};
 pub use valid::Valid;
+pub use variant::{Variant, variant};

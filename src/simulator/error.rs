@@ -76,6 +76,12 @@ pub enum Problem {
         /// The wires of the register.
         num_wires: usize,
     },
+    /// Wires that must differ are the same.
+    #[error("wires {wires:?} are not all different")]
+    WiresRepeat {
+        /// The wires given.
+        wires: Vec<u32>,
+    },
     /// It takes another number of parameters.
     #[error("has {found} parameters; allowed: {allowed}")]
     ParamCount {

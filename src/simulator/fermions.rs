@@ -1,11 +1,13 @@
-//! Fermions in tweezers: `load`, `fhop`, `fint`, `fphase` on modes, two per site.
+//! Fermions in tweezers: `load`, `fhop`, `fint`, `fphase`, `frx`, `fry`, `frz` on modes, two per site.
 
 use qspool_driver::{Program, StopFlag};
 
-use super::error::SimulationError;
+use super::double::Double;
+use super::error::{Problem, SimulationError};
 use super::fermi;
 use super::instruction::Step;
-use super::register::{Register, Shape};
+use super::qubits::QubitGate;
+use super::register::{Register, Shape, float};
 use super::registry::{Simulator, prepare_in_order};
 use super::sampling::Prepared;
 
@@ -28,6 +30,17 @@ impl Simulator for Fermions {
     fn prepare(&self, program: &Program, stop: &StopFlag) -> Result<Prepared, SimulationError> {
         prepare_in_order(program, self.shape(program)?, stop, |step, register| act(step, register, stop))
     }
+}
+
+const KNOWN: [&str; 9] = ["load", "fhop", "fint", "fphase", "frx", "fry", "frz", "barrier", "measure"];
+
+/// Two different modes.
+fn two_modes(step: Step, modes: usize) -> Result<[usize; 2], SimulationError> {
+    let pair: [usize; 2] = step.wires(modes)?;
+    if pair[0] == pair[1] {
+        return Err(step.fail(Problem::WiresRepeat { wires: step.raw_wires().to_vec() }));
+    }
+    Ok(pair)
 }
 
 fn act(step: Step, register: &mut Register, stop: &StopFlag) -> Result<(), SimulationError> {
@@ -58,7 +71,22 @@ fn act(step: Step, register: &mut Register, stop: &StopFlag) -> Result<(), Simul
                 bits.iter().filter(|bit| index & **bit != 0).count()
             });
         }
-        _ => return Err(step.unknown(&["load", "fhop", "fint", "fphase", "barrier", "measure"])),
+        // φ (c†_a c_b + c†_b c_a), i φ (c†_b c_a - c†_a c_b), φ (n_a - n_b).
+        "frx" => {
+            let ([phi], [a, b]) = (step.params()?, two_modes(step, modes)?);
+            fermi::hop(register, &[[a, b]], phi, stop)?;
+        }
+        "fry" => {
+            let ([phi], pair) = (step.params()?, two_modes(step, modes)?);
+            let turn = Double::from(phi).phase();
+            fermi::mix(register, pair, QubitGate::real([[turn.re, turn.im], [-turn.im, turn.re]]), stop)?;
+        }
+        "frz" => {
+            let ([phi], [a, b]) = (step.params()?, two_modes(step, modes)?);
+            register.phase(a, |occupied| Double::product(phi, float(occupied)));
+            register.phase(b, |occupied| Double::product(-phi, float(occupied)));
+        }
+        _ => return Err(step.unknown(&KNOWN)),
     }
     Ok(())
 }

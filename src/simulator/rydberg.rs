@@ -1,4 +1,4 @@
-//! Rydberg atoms in a row: `rlx`, `rlz`, `rydberg_block`, `rydberg_full` on qubits.
+//! Rydberg atoms in a row: `rlx`, `rlz`, `rydberg_block` (also under the name `rydberg_blockade`), `rydberg_full` on qubits.
 
 use qspool_driver::{Program, StopFlag};
 
@@ -50,7 +50,7 @@ impl Simulator for Rydberg {
 /// The Hamiltonian of a gate on all wires; none for other instructions.
 fn hamiltonian(step: Step, num_wires: usize) -> Result<Option<SpinHamiltonian>, SimulationError> {
     let [drive, detuning, blockade] = match step.name() {
-        "rydberg_block" => step.params().map(|[blockade]| [0.0, 0.0, blockade])?,
+        "rydberg_block" | "rydberg_blockade" => step.params().map(|[blockade]| [0.0, 0.0, blockade])?,
         "rydberg_full" => step.params()?,
         _ => return Ok(None),
     };

@@ -1,4 +1,4 @@
-//! One collective spin: `load`, `rlx`, `rlz`, `rlz2`, `sq_full`.
+//! One collective spin: `load`, `rlx`, `rly`, `rlz`, `rlz2`, `sq_full`, `OAT`.
 
 use qspool_driver::{Program, StopFlag};
 
@@ -13,6 +13,8 @@ use super::spin::{MAX_ATOMS, SpinGates};
 ///
 /// `load` makes a new spin, wherever it stands, and `measure` samples at its place; the last `measure` counts.
 pub(super) struct Singlequdit;
+
+const KNOWN: [&str; 9] = ["load", "rlx", "rly", "rlz", "rlz2", "sq_full", "OAT", "barrier", "measure"];
 
 impl Simulator for Singlequdit {
     fn shape(&self, program: &Program) -> Result<Shape, SimulationError> {
@@ -35,8 +37,15 @@ impl Simulator for Singlequdit {
                 "rlz" => step.params().map(|[delta]| [0.0, delta, 0.0]),
                 "rlz2" => step.params().map(|[chi]| [0.0, 0.0, chi]),
                 "sq_full" => step.params(),
+                "OAT" => step.params().map(|[chi, delta, omega]| [omega, delta, chi]),
+                "rly" => {
+                    // The usual Ly has the other sign than the one that `rotate_y` turns about.
+                    let [theta] = step.params()?;
+                    gates.rotate_y(&mut register, 0, -theta, stop)?;
+                    continue;
+                }
                 "barrier" | "measure" => continue,
-                _ => Err(step.unknown(&["load", "rlx", "rlz", "rlz2", "sq_full", "barrier", "measure"])),
+                _ => Err(step.unknown(&KNOWN)),
             };
             gates.twist(&mut register, 0, terms?, stop)?;
         }
