@@ -1,7 +1,8 @@
 //! `qspool schema`: the schemas of backends.
 
-use std::fs::File;
+use std::fs::Permissions;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -166,10 +167,18 @@ fn new(arguments: &NewArguments) -> Result<(), Failure> {
     let text = variant(text, &changes).map_err(|error| bad(error.to_string()))?;
     BackendSchema::parse(&text).map_err(|error| bad(error.to_string()))?;
     let Some(path) = output else { return output::print(text) };
-    let failed =
-        |error: std::io::Error| Failure::new(Exit::Usage, format!("cannot write {}", path.display())).because(error);
-    let mut file = File::create_new(path).map_err(failed)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.write_all(b"\n")).map_err(failed)?;
+    write_new(path, &text)
+        .map_err(|error| Failure::new(Exit::Usage, format!("cannot write {}", path.display())).because(error))?;
     output::note(format!("{} {}", styled(GOOD, "written:"), path.display()));
     Ok(())
+}
+
+/// Writes a file that is not there yet, whole or not at all.
+fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // As any file that a person makes: it holds no secret.
+    let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(0o644)).tempfile_in(folder)?;
+    writeln!(file, "{text}")?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path).map(drop).map_err(|error| error.error)
 }
