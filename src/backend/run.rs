@@ -352,6 +352,28 @@ mod tests {
     }
 
     #[test]
+    fn experiments_that_need_the_same_eigenvectors_do_not_wait_for_each_other() {
+        // So many atoms that all cores share in finding eigenvectors, of which there are three new ones in each round.
+        for round in 10..40 {
+            let experiment = |index: usize| {
+                format!(
+                    r#""experiment_{index}": {{"instructions": [["load", [0], [130]], ["sq_full", [0], [1.{round}, {}, 3]],
+                    ["measure", [0], []]], "num_wires": 1, "shots": 5, "seed": 1}}"#,
+                    index % 3
+                )
+            };
+            let job = format!("{{{}}}", (0..24).map(experiment).collect::<Vec<_>>().join(","));
+            let result = run(&backend("singlequdit"), &job, 6).expect("runs");
+            let result: serde_json::Value = serde_json::from_str(&result).expect("JSON");
+            let results = result["results"].as_array().expect("a list");
+            assert!(
+                results.len() == 24
+                    && results.iter().enumerate().all(|(index, one)| one["data"] == results[index % 3]["data"])
+            );
+        }
+    }
+
+    #[test]
     fn of_several_bad_experiments_the_first_is_told() {
         let error = run(&backend("fermions"), &fermions(100, &[23, 61, 99]), 4).expect_err("bad");
         assert!(error.starts_with("experiment_23, instruction 1 (load)"), "{error}");

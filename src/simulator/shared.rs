@@ -39,12 +39,20 @@ impl<K: Hash + Eq + Clone, V: Bytes> Shared<K, V> {
         Self(LazyLock::new(|| Cache::with_weighter(EXPECTED, KEPT, ByBytes)))
     }
 
-    /// The value of `key`, made if there is none; whoever wants it meanwhile waits for it.
+    /// The value of `key`, made if there is none.
+    ///
+    /// Whoever wants it meanwhile makes it, too. If one waited for another, a core that shares in the work of the one who
+    /// makes it could begin with a job that waits for the same: for itself.
     pub(crate) fn get(
         &self,
         key: &K,
         make: impl FnOnce() -> Result<V, SimulationError>,
     ) -> Result<Arc<V>, SimulationError> {
-        self.0.get_or_insert_with(key, || make().map(Arc::new))
+        if let Some(value) = self.0.get(key) {
+            return Ok(value);
+        }
+        let value = Arc::new(make()?);
+        self.0.insert(key.clone(), Arc::clone(&value));
+        Ok(value)
     }
 }
