@@ -157,7 +157,7 @@ fn a_job_that_the_board_cannot_run_is_refused_with_its_instruction() {
 #[test]
 fn mistakes_in_the_settings_of_a_board_are_named() {
     for (name, settings, said) in [
-        ("prawnblaster", "clocks = 2\noutput_pins = [9]\n", "output_pins"),
+        ("prawnblaster", "clocks = 2\noutput_pins = [9]\n", "1 output pins for 2 clocks"),
         ("prawnblaster", "reference_pin = 21\n", "reference_pin 21"),
         ("prawndo", "safe_high = [16]\n", "output 16"),
         ("dds-sweeper", "reference_hz = 100000000\nmultiplier = 6\n", "500 MHz"),
