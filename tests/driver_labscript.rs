@@ -214,6 +214,7 @@ fn the_real_suite_runs_jobs_and_loses_none() {
     let id = lab.submit("mot", &job(&json!([["forget", [0], []]]), 1));
     daemon.wait_for("has run, and has no attribute nat in /measure");
     assert_ne!(lab.status(&id)["status"], "DONE");
-    lab.good(&["cancel", &id]);
+    // On a slow machine it has ended by now, after its last attempt.
+    drop(lab.run(&["cancel", &id]));
     assert!(daemon.stop().success());
 }

@@ -255,7 +255,7 @@ async fn many_movers_get_through_the_lock_of_the_account() {
     let server = DropboxServer::start();
     let storage = open_at(&server).await;
     let jobs = [submitted(&*storage, 1).await, submitted(&*storage, 2).await];
-    server.contend(Duration::from_millis(5), 2);
+    server.contend(Duration::from_millis(40), 2);
     let mut claimers = JoinSet::new();
     for number in 0..16 {
         let (storage, job) = (open_at(&server).await, jobs[number % 2].clone());
