@@ -30,7 +30,7 @@ pub(crate) fn evolve(
     stop: &StopFlag,
 ) -> Result<(), SimulationError> {
     let (shape, psi) = register.parts_mut();
-    let mut series = Series::new(hamiltonian, shape)?;
+    let mut series = Series::new(hamiltonian, shape, stop)?;
     let mut done = 0.0;
     while done < series.steps {
         series.step(psi, stop)?;
@@ -73,8 +73,8 @@ struct Series {
 }
 
 impl Series {
-    fn new(hamiltonian: &SpinHamiltonian, shape: &Shape) -> Result<Self, SimulationError> {
-        let mut diagonal = hamiltonian.diagonal(shape, Double::value)?;
+    fn new(hamiltonian: &SpinHamiltonian, shape: &Shape, stop: &StopFlag) -> Result<Self, SimulationError> {
+        let mut diagonal = hamiltonian.diagonal(shape, Double::value, stop)?;
         let range = diagonal
             .iter()
             .fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], &energy| [low.min(energy), high.max(energy)]);

@@ -136,7 +136,8 @@ impl SpinHamiltonian {
         1 + ladders + hops
     }
 
-    /// The diagonal: one energy per state, each made by `number` of its terms. `O(states)`, [`diagonal_bytes`] of memory.
+    /// The diagonal: one energy per state, each made by `number` of its terms. `O(states)`, and half as much memory again
+    /// while it is made; looks at `stop` at each level of each wire.
     ///
     /// Wire by wire from the fastest on: at each level of the next wire all energies so far come again, with what this
     /// level has by itself and from its couplings to the wires so far.
@@ -144,23 +145,19 @@ impl SpinHamiltonian {
         &self,
         shape: &Shape,
         number: impl Fn(Double) -> T,
+        stop: &StopFlag,
     ) -> Result<Vec<T>, SimulationError> {
         let mut diagonal = filled(T::default(), shape.states())?;
         let mut known = 1;
         for (wire, &dim) in shape.dims().iter().enumerate().rev() {
-            let field = self.field(shape, wire, known, &number)?;
-            let own = |level| number(level_energy(dim, level, self.detuning, self.twist));
-            let (first, rest) = diagonal.split_at_mut(known);
-            for (level, block) in rest.chunks_exact_mut(known).take(dim - 1).enumerate() {
-                let (own, charge) = (own(level + 1), self.charge.of(dim, level + 1));
-                for ((energy, below), field) in block.iter_mut().zip(&*first).zip(&field) {
-                    *energy = *below + own + *field * charge;
-                }
-            }
-            let (own, charge) = (own(0), self.charge.of(dim, 0));
-            for (energy, field) in first.iter_mut().zip(&field) {
-                *energy = *energy + own + *field * charge;
-            }
+            let field = self.field(shape, wire, known, &number, stop)?;
+            repeat(&mut diagonal, known, dim, |level, block| {
+                stop.check()?;
+                let own = number(level_energy(dim, level, self.detuning, self.twist));
+                let charge = self.charge.of(dim, level);
+                block.iter_mut().zip(&field).for_each(|(energy, field)| *energy = *energy + own + *field * charge);
+                Ok(())
+            })?;
             known *= dim;
         }
         Ok(diagonal)
@@ -173,6 +170,7 @@ impl SpinHamiltonian {
         wire: usize,
         states: usize,
         number: impl Fn(Double) -> T,
+        stop: &StopFlag,
     ) -> Result<Vec<T>, SimulationError> {
         let mut field = filled(T::default(), states)?;
         let mut known = 1;
@@ -180,14 +178,12 @@ impl SpinHamiltonian {
             let joined =
                 self.couplings.iter().filter(|Coupling { wires: [a, b], .. }| [*a.min(b), *a.max(b)] == [wire, other]);
             let strength = joined.map(|coupling| coupling.strength).sum();
-            let of_level = |level| number(Double::product(strength, self.charge.of(dim, level)));
-            let (first, rest) = field.split_at_mut(known);
-            for (level, block) in rest.chunks_exact_mut(known).take(dim - 1).enumerate() {
-                let energy = of_level(level + 1);
-                block.iter_mut().zip(&*first).for_each(|(field, below)| *field = *below + energy);
-            }
-            let energy = of_level(0);
-            first.iter_mut().for_each(|field| *field = *field + energy);
+            repeat(&mut field, known, dim, |level, block| {
+                stop.check()?;
+                let energy = number(Double::product(strength, self.charge.of(dim, level)));
+                block.iter_mut().for_each(|field| *field = *field + energy);
+                Ok(())
+            })?;
             known *= dim;
         }
         Ok(field)
@@ -289,6 +285,21 @@ impl SpinHamiltonian {
 pub(crate) struct Elements {
     drives: Vec<Vec<Double>>,
     hops: Vec<[Vec<Double>; 2]>,
+}
+
+/// Repeats the first `known` values at each of `dim` levels, and lets `act` change what stands at each.
+fn repeat<T: Copy>(
+    values: &mut [T],
+    known: usize,
+    dim: usize,
+    mut act: impl FnMut(usize, &mut [T]) -> Result<(), SimulationError>,
+) -> Result<(), SimulationError> {
+    let (first, rest) = values.split_at_mut(known);
+    for (level, block) in rest.chunks_exact_mut(known).take(dim - 1).enumerate() {
+        block.copy_from_slice(first);
+        act(level + 1, block)?;
+    }
+    act(0, first)
 }
 
 /// The pairs of neighbours in an open chain of `num_wires`.

@@ -8,6 +8,7 @@
 use qspool_driver::StopFlag;
 
 use super::error::SimulationError;
+use super::product::add_scaled;
 use super::random::{ShotRandom, Uniform};
 use super::register::{filled, float};
 use super::symmetric::dot;
@@ -55,8 +56,8 @@ pub(crate) fn eigenvectors(
             // Once more, for what the first time leaves of a long one.
             for _ in 0..2 {
                 for other in before[first * dim..].chunks_exact(dim) {
-                    let share: f64 = dot(other, vector);
-                    vector.iter_mut().zip(other).for_each(|(element, other)| *element -= share * other);
+                    let share = dot(other, vector);
+                    add_scaled(vector, other, -share);
                 }
                 let length = dot(vector, vector).sqrt();
                 vector.iter_mut().for_each(|element| *element /= length);

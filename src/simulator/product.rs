@@ -50,9 +50,8 @@ struct Hop {
     slow: usize,
     fast: usize,
     up: Vec<f64>,
-    /// Each as often as the stride `fast` says, if both wires are inner ones; else once.
+    /// Each as often as the stride `fast` says, if that lies within a block; else once.
     down: Vec<f64>,
-    is_spread: bool,
 }
 
 impl Operator {
@@ -70,10 +69,8 @@ impl Operator {
         };
         let hop = |(wire, [up, down]): (usize, &[Vec<f64>; 2])| {
             let (slow, fast) = (shape.stride(wire), shape.stride(wire + 1));
-            // One that crosses the border of a block has its slow wire outside.
-            let is_spread = fast < block;
-            let down = if is_spread { spread(down, fast) } else { down.clone() };
-            Hop { slow, fast, up: up.clone(), down, is_spread }
+            let down = if fast < block { spread(down, fast) } else { down.clone() };
+            Hop { slow, fast, up: up.clone(), down }
         };
         Self {
             diagonal,
@@ -216,16 +213,9 @@ impl Ladder {
 }
 
 impl Hop {
-    /// The levels of both wires less one.
-    #[inline(always)]
-    fn lasts(&self) -> [usize; 2] {
-        let down = if self.is_spread { self.down.len() / self.fast } else { self.down.len() };
-        [self.up.len(), down]
-    }
-
     #[inline(always)]
     fn within_block(&self, x: &[f64], y: &mut [f64]) {
-        let Self { slow, fast, up, down, .. } = self;
+        let Self { slow, fast, up, down } = self;
         let period = slow * (up.len() + 1);
         for (x, y) in x.chunks_exact(period).zip(y.chunks_exact_mut(period)) {
             for (level, &element) in up.iter().enumerate() {
@@ -239,7 +229,7 @@ impl Hop {
     /// The slow wire is outside of the block, the other one inside: its first.
     #[inline(always)]
     fn across(&self, first: usize, x: &[f64], y: &mut [f64]) {
-        let Self { slow, fast, up, down, .. } = self;
+        let Self { slow, fast, up, down } = self;
         let level = first / slow % (up.len() + 1);
         if let Some(&element) = up.get(level) {
             add_weighted(&mut y[*fast..], &x[first + slow..], down, element);
@@ -251,13 +241,12 @@ impl Hop {
 
     #[inline(always)]
     fn between_blocks(&self, first: usize, x: &[f64], y: &mut [f64]) {
-        let Self { slow, fast, up, down, .. } = self;
-        let [last_up, last_down] = self.lasts();
-        let [level, next] = [first / slow % (last_up + 1), first / fast % (last_down + 1)];
-        if level < last_up && next > 0 {
+        let Self { slow, fast, up, down } = self;
+        let [level, next] = [first / slow % (up.len() + 1), first / fast % (down.len() + 1)];
+        if level < up.len() && next > 0 {
             add_scaled(y, &x[first + slow - fast..], up[level] * down[next - 1]);
         }
-        if level > 0 && next < last_down {
+        if level > 0 && next < down.len() {
             add_scaled(y, &x[first + fast - slow..], up[level - 1] * down[next]);
         }
     }
@@ -265,7 +254,7 @@ impl Hop {
 
 /// `y += a x`, as long as the shorter of the two.
 #[inline(always)]
-fn add_scaled(y: &mut [f64], x: &[f64], a: f64) {
+pub(crate) fn add_scaled(y: &mut [f64], x: &[f64], a: f64) {
     for (y, x) in y.iter_mut().zip(x) {
         *y += a * x;
     }
@@ -349,10 +338,10 @@ mod tests {
     fn product(dims: &[usize]) -> Vec<f64> {
         let shape = Shape::new(dims.iter().copied()).expect("small");
         let hamiltonian = hamiltonian(dims.len());
-        let diagonal = hamiltonian.diagonal(&shape, Double::value).expect("small");
         let x = random(shape.states());
         let (mut y, mut sum) = (vec![1.0; x.len()], vec![2.0; x.len()]);
         let stop = StopFlag::default();
+        let diagonal = hamiltonian.diagonal(&shape, Double::value, &stop).expect("small");
         hamiltonian.operator(&shape, 1.0, diagonal).recur(&x, &mut y, 3.0, &mut sum, &stop).expect("not stopped");
         assert!(sum.iter().zip(&y).all(|(sum, y)| (sum - 2.0 - 3.0 * y).abs() < 1e-9));
         y

@@ -76,7 +76,7 @@ fn largest_block(hamiltonian: &SpinHamiltonian, shape: &Shape) -> usize {
 
 fn diagonalise(hamiltonian: &SpinHamiltonian, register: &mut Register, stop: &StopFlag) -> Result<(), SimulationError> {
     let (shape, psi) = register.parts_mut();
-    let diagonal = hamiltonian.diagonal(shape, |energy| energy)?;
+    let diagonal = hamiltonian.diagonal(shape, |energy| energy, stop)?;
     let elements = hamiltonian.elements(shape);
     let Blocks { order, sizes } = blocks(hamiltonian, shape)?;
     let mut rank = filled(0, order.len())?;

@@ -7,6 +7,7 @@
 use qspool_driver::StopFlag;
 
 use super::error::SimulationError;
+use super::product::add_scaled;
 
 /// Brings `matrix` (square, row-major, symmetric) to tridiagonal form: `H = Q T Qᵀ`.
 ///
@@ -186,9 +187,4 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     }
     let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
     sums.iter().sum::<f64>() + rest
-}
-
-/// `target += factor · vector`.
-fn add_scaled(target: &mut [f64], vector: &[f64], factor: f64) {
-    target.iter_mut().zip(vector).for_each(|(element, &other)| *element += factor * other);
 }
