@@ -352,8 +352,8 @@ mod tests {
     }
 
     #[test]
-    fn experiments_that_need_the_same_eigenvectors_do_not_wait_for_each_other() {
-        // So many atoms that all cores share in finding eigenvectors, of which there are three new ones in each round.
+    fn experiments_that_share_eigenvectors_give_what_each_gives_alone() {
+        // Three sets of them are new in each round.
         for round in 10..40 {
             let experiment = |index: usize| {
                 format!(

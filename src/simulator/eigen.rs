@@ -4,12 +4,11 @@ use nalgebra::{DMatrix, DMatrixView};
 use num_complex::Complex64;
 use pulp::{Arch, Simd, WithSimd};
 use qspool_driver::StopFlag;
-use rayon::prelude::*;
 
 use super::double::Double;
 use super::error::SimulationError;
 use super::inverse;
-use super::register::{SHARED, filled};
+use super::register::filled;
 use super::symmetric;
 
 /// The eigenvalues and the orthonormal eigenvectors of a real symmetric matrix.
@@ -70,7 +69,7 @@ impl Eigenbasis {
     /// `O(dim³)`, [`solver_bytes`](Self::solver_bytes) of memory.
     pub(crate) fn dense(
         dim: usize,
-        elements: impl Fn(usize, &mut dyn FnMut(usize, Double)) + Sync,
+        elements: impl Fn(usize, &mut dyn FnMut(usize, Double)),
         stop: &StopFlag,
     ) -> Result<Self, SimulationError> {
         let mut matrix = filled(0.0, dim * dim)?;
@@ -86,19 +85,14 @@ impl Eigenbasis {
         values: &[f64],
         vectors: Vec<f64>,
         stop: &StopFlag,
-        quotient: impl Fn(f64, &[f64]) -> Double + Sync,
+        quotient: impl Fn(f64, &[f64]) -> Double,
     ) -> Result<Self, SimulationError> {
-        let refine = |(&value, vector): (&f64, &[f64])| {
+        let mut refined = Vec::with_capacity(values.len());
+        for (&value, vector) in values.iter().zip(vectors.chunks_exact(values.len().max(1))) {
             stop.check()?;
-            Ok(quotient(value, vector))
-        };
-        let dim = values.len();
-        let refined: Result<Vec<Double>, SimulationError> = if dim * dim < SHARED {
-            values.iter().zip(vectors.chunks_exact(dim.max(1))).map(refine).collect()
-        } else {
-            values.par_iter().zip(vectors.par_chunks_exact(dim)).map(refine).collect()
-        };
-        Ok(Self { values: refined?, vectors })
+            refined.push(quotient(value, vector));
+        }
+        Ok(Self { values: refined, vectors })
     }
 
     /// The eigenvalues, in no particular order.
@@ -173,7 +167,7 @@ impl Eigenbasis {
 
     /// Bytes that diagonalisation takes at its peak, with the result.
     pub fn solver_bytes(dim: u64) -> u64 {
-        Self::bytes(dim).saturating_add(dim.saturating_mul(96))
+        Self::bytes(dim).saturating_add(dim.saturating_mul(160))
     }
 
     /// Bytes that [`evolve`](Self::evolve) takes for `lines` vectors of `dim` elements.

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::double::Double;
 use super::error::{Problem, SimulationError};
 use super::qubits::QubitGate;
-use super::register::{Register, SHARED, Shape, float};
+use super::register::{PARALLEL, Register, Shape, float};
 
 /// How far from 1 a squared norm may be before the state counts as no state: numpy's tolerance for probabilities.
 const NORM_TOLERANCE: f64 = 1.490_116_119_384_765_6e-8;
@@ -126,12 +126,12 @@ pub(crate) fn mix(
             arch.dispatch(Mix { empty, occupied, between, fast, gate });
         }
     };
-    if psi.len() < SHARED {
+    if psi.len() < PARALLEL {
         psi.chunks_exact_mut(2 * slow).for_each(|block| act(0, block.split_at_mut(slow)));
-    } else if slow < SHARED {
+    } else if slow < PARALLEL {
         psi.par_chunks_exact_mut(2 * slow).for_each(|block| act(0, block.split_at_mut(slow)));
     } else {
-        let part = (SHARED / (2 * fast)).max(1);
+        let part = (PARALLEL / (2 * fast)).max(1);
         for block in psi.chunks_exact_mut(2 * slow) {
             let (empty, occupied) = block.split_at_mut(slow);
             let parts = empty.par_chunks_mut(2 * fast * part).zip(occupied.par_chunks_mut(2 * fast * part));
@@ -172,10 +172,10 @@ pub(crate) fn count_phase(register: &mut Register, strength: f64, most: usize, c
     let phases: Vec<Complex64> = (0..=most).map(|count| Double::product(strength, float(count)).phase()).collect();
     let (_, psi) = register.parts_mut();
     let act = |(index, amplitude): (usize, &mut Complex64)| *amplitude *= phases[count(index)];
-    if psi.len() < SHARED {
+    if psi.len() < PARALLEL {
         psi.iter_mut().enumerate().for_each(act);
     } else {
-        psi.par_iter_mut().with_min_len(SHARED).enumerate().for_each(act);
+        psi.par_iter_mut().with_min_len(PARALLEL).enumerate().for_each(act);
     }
 }
 

@@ -3,6 +3,7 @@
 //! A file per simulator says what acts; the other files are the kernels, which say how. `docs/backends.md` shows how to
 //! add one.
 
+mod cache;
 mod chebyshev;
 mod double;
 mod eigen;
@@ -22,7 +23,6 @@ mod registry;
 mod rotation;
 mod rydberg;
 mod sampling;
-mod shared;
 mod singlequdit;
 mod spin;
 mod symmetric;

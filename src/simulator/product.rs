@@ -15,7 +15,7 @@ use qspool_driver::StopFlag;
 use rayon::prelude::*;
 
 use super::error::SimulationError;
-use super::register::{SHARED, Shape};
+use super::register::{PARALLEL, Shape};
 
 /// The largest block, but for a single wire that is longer, in elements: 32 kB, so that four of them stay near the core.
 const BLOCK: usize = 1 << 12;
@@ -104,7 +104,7 @@ impl Operator {
             }
             self.arch.dispatch(Block { operator: self, first: index * self.block, x, y, weight, sum });
         };
-        if x.len() < SHARED {
+        if x.len() < PARALLEL {
             y.chunks_exact_mut(self.block).zip(sum.chunks_exact_mut(self.block)).enumerate().for_each(act);
         } else {
             let blocks = y.par_chunks_exact_mut(self.block).zip(sum.par_chunks_exact_mut(self.block));

@@ -17,7 +17,7 @@ use qspool_driver::StopFlag;
 use rayon::prelude::*;
 
 use super::error::SimulationError;
-use super::register::{Register, SHARED};
+use super::register::{PARALLEL, Register};
 
 /// The largest block, in amplitudes: 64 kB.
 const BLOCK: usize = 1 << 12;
@@ -100,14 +100,14 @@ pub(crate) fn apply(
     let mut gates: Vec<(usize, QubitGate)> = gates.into_iter().map(|(wire, gate)| (shape.stride(wire), gate)).collect();
     gates.sort_by_key(|(stride, _)| std::cmp::Reverse(*stride));
     let (far, near) = gates.split_at(gates.partition_point(|(stride, _)| *stride >= block));
-    let (arch, is_shared) = (Arch::new(), psi.len() >= SHARED);
+    let (arch, is_parallel) = (Arch::new(), psi.len() >= PARALLEL);
     if !near.is_empty() {
         let act = |block: &mut [Complex64]| {
             if !stop.is_raised() {
                 arch.dispatch(Near { block, gates: near });
             }
         };
-        if is_shared {
+        if is_parallel {
             psi.par_chunks_exact_mut(block).for_each(act);
         } else {
             psi.chunks_exact_mut(block).for_each(act);
@@ -121,7 +121,7 @@ pub(crate) fn apply(
             }
         };
         let parts = parts(psi, gates);
-        if is_shared {
+        if is_parallel {
             parts.into_par_iter().for_each(act);
         } else {
             parts.into_iter().for_each(act);

@@ -100,7 +100,7 @@ impl Shape {
 }
 
 /// From so many states on all cores share the work on one register; below, starting them takes longer.
-pub(crate) const SHARED: usize = 1 << 14;
+pub(crate) const PARALLEL: usize = 1 << 14;
 
 /// A vector of `len` times `value`, or the error that says how much memory is missing.
 pub(crate) fn filled<T: Clone>(value: T, len: usize) -> Result<Vec<T>, SimulationError> {

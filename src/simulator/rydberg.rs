@@ -13,6 +13,8 @@ use super::spin::SpinGates;
 /// The simulator of one qubit per wire; level 1 is the excited state.
 pub(super) struct Rydberg;
 
+const KNOWN: [&str; 7] = ["rlx", "rlz", "rydberg_block", "rydberg_blockade", "rydberg_full", "barrier", "measure"];
+
 impl Simulator for Rydberg {
     fn shape(&self, program: &Program) -> Result<Shape, SimulationError> {
         Shape::new((0..program.num_wires).map(|_| 2))
@@ -37,7 +39,7 @@ impl Simulator for Rydberg {
             let terms = match step.name() {
                 "rlx" => step.params().map(|[omega]| [omega, 0.0, 0.0]),
                 "rlz" => step.params().map(|[delta]| [0.0, delta, 0.0]),
-                _ => Err(step.unknown(&["rlx", "rlz", "rydberg_block", "rydberg_full", "barrier", "measure"])),
+                _ => Err(step.unknown(&KNOWN)),
             };
             let [wire] = step.wires(num_wires)?;
             gates.twist(register, wire, terms?, stop)

@@ -119,7 +119,7 @@ struct Rows {
     row_of: Vec<u32>,
     /// Where not all wires are measured: these, each once, and the number of the row of all states at the same levels of
     /// them.
-    shared: Option<(Vec<Level>, Vec<u32>)>,
+    marginal: Option<(Vec<Level>, Vec<u32>)>,
     row: Vec<i64>,
 }
 
@@ -155,11 +155,11 @@ impl Rows {
         wires.sort_unstable();
         wires.dedup();
         let level = |&wire: &usize| Level::new(shape, wire);
-        let shared: Vec<Level> = wires.iter().map(level).collect();
-        let distinct = shared.iter().map(|level| level.dim).product();
-        let shared = if distinct < shape.states() { Some((shared, filled(NO_ROW, distinct)?)) } else { None };
+        let marginal: Vec<Level> = wires.iter().map(level).collect();
+        let distinct = marginal.iter().map(|level| level.dim).product();
+        let marginal = if distinct < shape.states() { Some((marginal, filled(NO_ROW, distinct)?)) } else { None };
         let row_of = filled(NO_ROW, shape.states())?;
-        Ok(Self { levels: measured.iter().map(level).collect(), row_of, shared, row: Vec::new() })
+        Ok(Self { levels: measured.iter().map(level).collect(), row_of, marginal, row: Vec::new() })
     }
 
     fn push(&mut self, index: usize, outcome: &mut Outcome) {
@@ -173,7 +173,7 @@ impl Rows {
     fn find(&mut self, index: usize, outcome: &mut Outcome) -> u32 {
         self.row.clear();
         self.row.extend(self.levels.iter().map(|level| i64::try_from(level.of(index)).unwrap_or(i64::MAX)));
-        let Some((levels, row_of)) = &mut self.shared else { return outcome.push_row(&self.row) };
+        let Some((levels, row_of)) = &mut self.marginal else { return outcome.push_row(&self.row) };
         let place = levels.iter().fold(0, |place, level| place * level.dim + level.of(index));
         if row_of[place] == NO_ROW {
             row_of[place] = outcome.push_row(&self.row);

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use num_complex::Complex64;
 use qspool_driver::StopFlag;
 
+use super::cache::{Bytes, EigenCache};
 use super::double::Double;
 use super::eigen::Eigenbasis;
 use super::error::SimulationError;
 use super::qubits::{self, QubitGate};
 use super::register::{Register, Shape, float};
 use super::rotation::Rotation;
-use super::shared::{Bytes, Shared};
 
 /// The largest number of atoms on one wire that is looked at; memory sets the true limit.
 pub(crate) const MAX_ATOMS: u32 = 1_000_000;
@@ -55,10 +55,10 @@ pub(crate) struct SpinGates {
     pending: BTreeMap<usize, QubitGate>,
 }
 
-static ROTATIONS: Shared<usize, Rotation> = Shared::new();
-static EXCHANGES: Shared<[usize; 2], Vec<Eigenbasis>> = Shared::new();
+static ROTATIONS: EigenCache<usize, Rotation> = EigenCache::new();
+static EXCHANGES: EigenCache<[usize; 2], Vec<Eigenbasis>> = EigenCache::new();
 /// Of `ω Lx + δ Lz + χ Lz²`, by the number of levels and the bits of the three.
-static TWISTS: Shared<(usize, [u64; 3]), Eigenbasis> = Shared::new();
+static TWISTS: EigenCache<(usize, [u64; 3]), Eigenbasis> = EigenCache::new();
 
 impl Bytes for Rotation {
     fn bytes(&self) -> u64 {

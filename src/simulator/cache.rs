@@ -11,8 +11,8 @@ use super::error::SimulationError;
 /// Bytes of each kind that are kept at most.
 const KEPT: u64 = 32 << 20;
 
-/// How many are expected; more only take longer to find.
-const EXPECTED: usize = 64;
+/// How many are expected: so few that they are kept in one part, which a large one may fill.
+const EXPECTED: usize = 32;
 
 /// A number of bytes.
 pub(crate) trait Bytes {
@@ -22,7 +22,7 @@ pub(crate) trait Bytes {
 /// Values of a kind by what they are made of: those that were used last, up to 32 MiB. Larger ones are not kept.
 ///
 /// They depend on their keys alone, so it is no matter who has made them.
-pub(crate) struct Shared<K, V>(LazyLock<Cache<K, Arc<V>, ByBytes>>);
+pub(crate) struct EigenCache<K, V>(LazyLock<Cache<K, Arc<V>, ByBytes>>);
 
 #[derive(Clone)]
 struct ByBytes;
@@ -33,7 +33,7 @@ impl<K, V: Bytes> Weighter<K, Arc<V>> for ByBytes {
     }
 }
 
-impl<K: Hash + Eq + Clone, V: Bytes> Shared<K, V> {
+impl<K: Hash + Eq + Clone, V: Bytes> EigenCache<K, V> {
     /// None so far.
     pub(crate) const fn new() -> Self {
         Self(LazyLock::new(|| Cache::with_weighter(EXPECTED, KEPT, ByBytes)))
