@@ -114,14 +114,13 @@ def expm_parallel(task, size, h, psi):
 
 def rydberg(_):
     for wires in (5, 10, 16, 20):
-        n = diags([0.0, 1.0])
         x = diags([[0.5], [0.5]], [1, -1], shape=(2, 2))
         z = diags([0.5, -0.5])
         occupied = (np.arange(2**wires)[:, None] >> np.arange(wires)[::-1]) & 1
         energies = sum(
             occupied[:, i] * occupied[:, j] / (j - i) ** 6 for j in range(wires) for i in range(j)
         ) * 10.0
-        del occupied, n
+        del occupied
         h = (2 * pi * chain([x], wires) + chain([z], wires) + diags(np.asarray(energies, float))).tocsr()
         psi = np.zeros(2**wires, complex)
         psi[0] = 1

@@ -8,6 +8,7 @@ mod error;
 mod file;
 mod instruction;
 mod keywords;
+mod more_gates;
 mod reader;
 mod rejection;
 mod size;
