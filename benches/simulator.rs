@@ -137,7 +137,7 @@ fn million_shots(bencher: Bencher, num_wires: usize) {
     let register = Register::from_amplitudes(shape, psi);
     let measured: Vec<usize> = (0..num_wires).collect();
     bencher
-        .with_inputs(|| Prepared { register: register.clone(), measured: measured.clone(), drawn_before: 0 })
+        .with_inputs(|| Prepared { state: register.clone().into(), measured: measured.clone(), drawn_before: 0 })
         .bench_local_values(|prepared| {
             prepared.sample(1_000_000, &mut ShotRandom::from_seed(1), &StopFlag::default()).expect("not stopped")
         });

@@ -110,8 +110,8 @@ fn check(backend: &str, least_probabilities: usize, least_memories: usize) {
             let place = format!("{backend}, job {}, {}", job.id(), experiment.name);
             let program = &experiment.program;
             let prepared = simulator.prepare(program, &stop).unwrap_or_else(|error| panic!("{place}: {error}"));
-            assert_eq!(prepared.register.shape().dims(), experiment.dims, "{place}");
-            let norm = prepared.register.norm_sqr();
+            assert_eq!(prepared.state.shape().dims(), experiment.dims, "{place}");
+            let norm = prepared.state.norm_sqr();
             assert!((norm - 1.0).abs() < 1e-12, "{place}: squared norm 1 + {:e}", norm - 1.0);
             if let Some(expected) = &experiment.probabilities {
                 let found = prepared.probabilities();
@@ -181,8 +181,9 @@ fn chain_gates_that_the_reference_ignores_agree_with_dense_matrices() {
     for experiment in ignored.into_iter().flat_map(Recorded::experiments) {
         let prepared = simulator.prepare(&experiment.program, &StopFlag::default()).expect("runs");
         let (dims, psi) = dense::amplitudes("multiqudit", &experiment.program);
-        assert_eq!(prepared.register.shape().dims(), dims);
-        let pairs = prepared.register.amplitudes().iter().zip(&psi);
+        assert_eq!(prepared.state.shape().dims(), dims);
+        let found = prepared.state.amplitudes();
+        let pairs = found.iter().zip(&psi);
         let worst = pairs.map(|(fast, slow)| (fast - slow).norm()).fold(0.0, f64::max);
         assert!(worst < 1e-11, "{}: amplitude off by {worst}", experiment.name);
     }

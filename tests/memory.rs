@@ -80,6 +80,21 @@ fn no_run_takes_more_memory_than_it_said() {
             check("rydberg", num_wires, shots, &[&gates[..], &[measure; 5]].concat());
         }
     }
+    // Fermions that come in later; all in one column; more modes than a register of all states would have memory for.
+    let sites: Vec<[u32; 1]> = (0..40).map(|mode| [mode]).collect();
+    let lattice = |modes: u32, loads: &[usize], later: &[Gate]| {
+        let loads = loads.iter().map(|&mode| -> Gate { ("load", &sites[mode], &[]) });
+        let hop: Gate = ("fhop", &[0, 1, 2, 3], &[1.0]);
+        let all = sites[..modes as usize].iter().map(|mode| -> Gate { ("measure", mode, &[]) });
+        let gates: Vec<Gate> = loads.chain([hop, ("fphase", &[0], &[1.0]), hop]).chain(later.iter().copied()).collect();
+        check("fermions", modes, 10_000, &gates.iter().copied().chain(all).collect::<Vec<Gate>>());
+        check("fermions", modes, 10_000, &gates.iter().copied().chain([measure]).collect::<Vec<Gate>>());
+    };
+    let half: Vec<usize> = (0..20).filter(|mode| mode % 4 < 2).collect();
+    lattice(20, &half, &[("fint", &[], &[1.0])]);
+    lattice(20, &half, &[("load", &[19], &[]), ("fhop", &[2, 3, 4, 5], &[1.0])]);
+    lattice(18, &half[..9], &[("frx", &[4, 5], &[1.0]), ("load", &[15], &[])]);
+    lattice(40, &[0, 1, 3], &[("load", &[9], &[]), ("frx", &[4, 5], &[1.0])]);
     // Large enough for all cores.
     let turns: Vec<[u32; 1]> = (0..16).map(|wire| [wire]).collect();
     let turns: Vec<Gate> = turns.iter().map(|wire| -> Gate { ("rlx", wire, &[1.0]) }).collect();

@@ -1,275 +1,301 @@
-//! Gates on fermionic modes: a register whose wires have two levels, empty and occupied.
+//! The state of a fixed number of fermions, and the gates on it.
 //!
-//! Jordan-Wigner: `c_j` carries the sign `(-1)^(number of occupied modes before j)`, mode 0 comes first. What acts on two
-//! modes sees the occupied modes between them: σ is -1 where their number is odd, else 1.
+//! Jordan-Wigner: `c_j` carries the sign `(-1)^(number of occupied modes before j)`. Gates that never lead from an even
+//! mode to an odd one, from one spin to the other, keep the number of fermions of both: the state is a matrix, a row for
+//! each way to occupy the even modes and a column for each way to occupy the odd ones, and a gate acts on its rows or on
+//! its columns. Otherwise all modes make the rows of a matrix with one column.
+//! Source: Rubin et al., Quantum 5, 568 (2021).
 
-use nalgebra::DMatrix;
 use num_complex::Complex64;
-use pulp::{Arch, Simd, WithSimd};
 use qspool_driver::StopFlag;
 use rayon::prelude::*;
 
 use super::double::Double;
 use super::error::{Problem, SimulationError};
-use super::qubits::QubitGate;
-use super::register::{PARALLEL, Register, Shape, float};
+use super::register::{PARALLEL, Shape, filled, float};
+use super::side::{self, Parts, SideGate};
+use super::strings::{MAX_MODES, Strings, count, is_odd};
 
 /// How far from 1 a squared norm may be before the state counts as no state: numpy's tolerance for probabilities.
 const NORM_TOLERANCE: f64 = 1.490_116_119_384_765_6e-8;
 
-/// Whether an odd number of modes is occupied, one per bit.
-fn is_odd(modes: usize) -> bool {
-    modes.count_ones() % 2 == 1
+/// How modes are counted for the signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ModeOrder {
+    /// All even ones, then all odd ones.
+    BySpin,
+    /// As they are.
+    Natural,
 }
 
-/// Applies `c†_mode`: puts a fermion into an empty mode.
-///
-/// `O(states)`, in place. Refuses a mode that may be occupied: the squared norm would no longer be 1 to 1.5e-8.
-pub(crate) fn create(register: &mut Register, mode: usize) -> Result<(), Problem> {
-    let (shape, psi) = register.parts_mut();
-    let stride = shape.stride(mode);
-    let mut occupation = 0.0;
-    for (before, block) in psi.chunks_exact_mut(2 * stride).enumerate() {
-        let sign = if is_odd(before) { -1.0 } else { 1.0 };
-        let (empty, occupied) = block.split_at_mut(stride);
-        for (empty, occupied) in empty.iter_mut().zip(occupied) {
-            occupation += occupied.norm_sqr();
-            *occupied = std::mem::take(empty) * sign;
+impl ModeOrder {
+    /// On which side of the matrix a mode is, and where.
+    pub(crate) fn place(self, mode: usize) -> (usize, usize) {
+        match self {
+            Self::BySpin => (mode % 2, mode / 2),
+            Self::Natural => (0, mode),
         }
     }
-    let is_empty = (register.norm_sqr() - 1.0).abs() <= NORM_TOLERANCE;
-    if is_empty { Ok(()) } else { Err(Problem::Occupied { mode, occupation }) }
+
+    /// The modes on each side.
+    pub(crate) fn sides(self, modes: usize) -> [usize; 2] {
+        match self {
+            Self::BySpin => [modes.div_ceil(2), modes / 2],
+            Self::Natural => [modes, 0],
+        }
+    }
 }
 
-/// Applies `exp(-iθ Σ (c†_p c_q + c†_q c_p))`, where the sum is over `pairs` of modes, which may share some or be one mode
-/// twice.
-///
-/// Pairs that share no mode commute, and each is a rotation of its two modes, exact at any angle. Others become rotations
-/// of two modes each, and phases, by the eigenvectors of their one-particle matrix; the error is `ε|θ|`. `O(states)` for
-/// each rotation, in place.
-pub(crate) fn hop(
-    register: &mut Register,
-    pairs: &[[usize; 2]],
-    theta: f64,
-    stop: &StopFlag,
-) -> Result<(), SimulationError> {
-    let mut modes = pairs.concat();
-    modes.sort_unstable();
-    modes.dedup();
-    if modes.len() == 2 * pairs.len() {
+/// The amplitudes of a fixed number of fermions in some modes, on each side of the matrix.
+#[derive(Debug, Clone)]
+pub struct FermionState {
+    shape: Shape,
+    order: ModeOrder,
+    sides: [Strings; 2],
+    /// The real and the imaginary parts, a row behind the other.
+    parts: [Vec<f64>; 2],
+    /// What has yet to act on each side; gates on different sides commute.
+    pending: [Vec<SideGate>; 2],
+}
+
+impl FermionState {
+    /// `c†_k … c†_1 |vacuum⟩` for the modes `occupied`, 1 to k, which are different.
+    ///
+    /// # Panics
+    /// With more modes than [`modes`] makes a shape for: a defect of the caller.
+    pub(crate) fn new(shape: Shape, order: ModeOrder, occupied: &[usize]) -> Result<Self, SimulationError> {
+        let modes = order.sides(shape.num_wires());
+        let places = || occupied.iter().map(|&mode| order.place(mode));
+        let fermions = [0, 1].map(|side| places().filter(|place| place.0 == side).count());
+        let sides = [Strings::new(modes[0], fermions[0])?, Strings::new(modes[1], fermions[1])?];
+        let mut bits = [0_u64; 2];
+        let mut sign = 1.0;
+        for (side, place) in places() {
+            let bit = sides[side].bit(place);
+            if is_odd(bits[side] & !(2 * bit - 1)) != (side == 1 && is_odd(bits[0])) {
+                sign = -sign;
+            }
+            bits[side] |= bit;
+        }
+        let states = sides[0].list().len() * sides[1].list().len();
+        let mut parts = [filled(0.0, states)?, filled(0.0, states)?];
+        parts[0][sides[0].rank(bits[0]) * sides[1].list().len() + sides[1].rank(bits[1])] = sign;
+        Ok(Self { shape, order, sides, parts, pending: [Vec::new(), Vec::new()] })
+    }
+
+    /// The modes, each with the levels empty and occupied.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The number of amplitudes.
+    pub fn states(&self) -> usize {
+        self.parts[0].len()
+    }
+
+    /// Hands all amplitudes to `act(index, amplitude)`, in the order of the indices in a register of all states.
+    ///
+    /// What is [`finish`](Self::finish)ed has acted on them.
+    pub fn for_each(&self, mut act: impl FnMut(usize, Complex64)) {
+        let left = [self.sides[0].fermions(), self.sides[1].fermions()];
+        self.walk(0, Walk { index: 0, ranks: [0; 2], left, is_odd: false }, &mut act);
+    }
+
+    /// [`for_each`](Self::for_each) of the states that begin as `walk` says up to `mode`.
+    fn walk(&self, mode: usize, walk: Walk, act: &mut impl FnMut(usize, Complex64)) {
+        let modes = self.shape.num_wires();
+        if mode == modes {
+            let place = walk.ranks[0] * self.sides[1].list().len() + walk.ranks[1];
+            let amplitude = Complex64::new(self.parts[0][place], self.parts[1][place]);
+            return act(walk.index, if walk.is_odd { -amplitude } else { amplitude });
+        }
+        let (side, place) = self.order.place(mode);
+        let behind = self.sides[side].modes() - 1 - place;
+        if walk.left[side] <= behind {
+            self.walk(mode + 1, walk, act);
+        }
+        if walk.left[side] > 0 {
+            let mut with = walk;
+            // Those with this mode empty come first.
+            with.ranks[side] += usize::try_from(count(behind, walk.left[side])).unwrap_or(usize::MAX);
+            with.left[side] -= 1;
+            with.index |= 1 << (modes - 1 - mode);
+            // In the order of the modes it stands behind those of the other side so far.
+            with.is_odd ^= side == 0 && (self.sides[1].fermions() - walk.left[1]) % 2 == 1;
+            self.walk(mode + 1, with, act);
+        }
+    }
+
+    /// Applies `c†_mode`: puts a fermion into an empty mode.
+    ///
+    /// `O(states)`, beside the state that there was. Refuses a mode that may be occupied: the squared norm would no longer
+    /// be 1 to 1.5e-8.
+    pub(crate) fn create(&mut self, mode: usize, stop: &StopFlag) -> Result<Result<(), Problem>, SimulationError> {
+        self.finish(stop)?;
+        let (side, place) = self.order.place(mode);
+        let [rows, columns] = [&self.sides[0], &self.sides[1]];
+        let bit = self.sides[side].bit(place);
+        let after = Strings::new(self.sides[side].modes(), self.sides[side].fermions() + 1)?;
+        let width = if side == 1 { after.list().len() } else { columns.list().len() };
+        let states = width * if side == 0 { after.list().len() } else { rows.list().len() };
+        let mut parts = [filled(0.0, states)?, filled(0.0, states)?];
+        let (mut norm, mut occupation) = (0.0, 0.0);
+        for (i, &row) in rows.list().iter().enumerate() {
+            for (j, &column) in columns.list().iter().enumerate() {
+                let from = i * columns.list().len() + j;
+                let weight = self.parts[0][from].powi(2) + self.parts[1][from].powi(2);
+                let string = if side == 0 { row } else { column };
+                if string & bit != 0 {
+                    occupation += weight;
+                    continue;
+                }
+                norm += weight;
+                let rank = after.rank(string | bit);
+                let to = if side == 0 { rank * width + j } else { i * width + rank };
+                let passes = is_odd(string & !(2 * bit - 1)) != (side == 1 && is_odd(row));
+                for (to_part, part) in parts.iter_mut().zip(&self.parts) {
+                    to_part[to] = if passes { -part[from] } else { part[from] };
+                }
+            }
+        }
+        if (norm - 1.0).abs() > NORM_TOLERANCE {
+            return Ok(Err(Problem::Occupied { mode, occupation }));
+        }
+        self.sides[side] = after;
+        self.parts = parts;
+        Ok(Ok(()))
+    }
+
+    /// Applies `exp(-iθ (c†_p c_q + c†_q c_p))` for two modes of one side. Exact at any angle.
+    ///
+    /// # Panics
+    /// For modes of different sides, here and in [`turn`](Self::turn): a defect of the caller.
+    pub(crate) fn hop(&mut self, pair: [usize; 2], theta: f64, stop: &StopFlag) -> Result<(), SimulationError> {
         let turn = Double::from(theta).phase();
-        let gate = QubitGate::mixing(turn.re.into(), Complex64::new(0.0, turn.im));
-        return pairs.iter().try_for_each(|&pair| mix(register, pair, gate, stop));
+        self.mix(pair, [turn.re, -turn.im], Parts::Crossed, stop)
     }
-    let place = |mode: usize| modes.iter().position(|&known| known == mode).unwrap_or_default();
-    let mut matrix = DMatrix::zeros(modes.len(), modes.len());
-    for [p, q] in pairs {
-        let [p, q] = [place(*p), place(*q)];
-        matrix[(p, q)] += 1.0;
-        matrix[(q, p)] += 1.0;
-    }
-    let eigen = matrix.symmetric_eigen();
-    // The signs that are left of the eigenvectors commute with the phases.
-    let rotations = givens(eigen.eigenvectors);
-    let gate = |[cos, sin]: [f64; 2]| QubitGate::real([[cos, -sin], [sin, cos]]);
-    for &([p, q], [cos, sin]) in &rotations {
-        mix(register, [modes[p], modes[q]], gate([cos, -sin]), stop)?;
-    }
-    for (&mode, &value) in modes.iter().zip(&eigen.eigenvalues) {
-        register.phase(mode, |occupied| Double::product(theta, value) * float(occupied));
-    }
-    for &([p, q], turn) in rotations.iter().rev() {
-        mix(register, [modes[p], modes[q]], gate(turn), stop)?;
-    }
-    Ok(())
-}
 
-/// The planes and the cosines and sines of rotations whose product, the first one leftmost, is this orthogonal matrix but
-/// for the signs of its columns.
-fn givens(mut matrix: DMatrix<f64>) -> Vec<([usize; 2], [f64; 2])> {
-    let mut rotations = Vec::new();
-    for column in 0..matrix.ncols() {
-        for row in column + 1..matrix.nrows() {
-            let [x, y] = [matrix[(column, column)], matrix[(row, column)]];
-            let length = x.hypot(y);
-            if y == 0.0 {
-                continue;
+    /// Applies `[[cos, sin], [-sin, cos]]` to the amplitudes with exactly one of two modes of one side occupied: with the
+    /// first one `x`, with the second one `y`, `x' = cos x + σ sin y`, where σ is -1 if an odd number of modes between them
+    /// is occupied.
+    pub(crate) fn turn(&mut self, pair: [usize; 2], cos_sin: [f64; 2], stop: &StopFlag) -> Result<(), SimulationError> {
+        self.mix(pair, cos_sin, Parts::Same, stop)
+    }
+
+    fn mix(
+        &mut self,
+        pair: [usize; 2],
+        [cos, sin]: [f64; 2],
+        parts: Parts,
+        stop: &StopFlag,
+    ) -> Result<(), SimulationError> {
+        let [(side, p), (other, q)] = pair.map(|mode| self.order.place(mode));
+        assert_eq!(side, other, "modes {pair:?} of different sides");
+        let signed = |(strings, is_odd)| (strings, if is_odd { -sin } else { sin });
+        let mut pairs = Vec::with_capacity(side::pairs(self.sides[side].modes(), self.sides[side].fermions()));
+        pairs.extend(self.sides[side].pairs([p, q]).map(signed));
+        self.add(side, SideGate::Turn { pairs, cos, parts }, stop)
+    }
+
+    /// Multiplies the amplitudes with `mode` occupied by `exp(-i·angle)`. Exact at any angle.
+    pub(crate) fn phase(&mut self, mode: usize, angle: Double, stop: &StopFlag) -> Result<(), SimulationError> {
+        let (side, place) = self.order.place(mode);
+        let (strings, phase) = (&self.sides[side], angle.phase());
+        let bit = strings.bit(place);
+        let of = |&string: &u64| if string & bit == 0 { Complex64::ONE } else { phase };
+        let phases = strings.list().iter().map(of);
+        if let Some(SideGate::Phases(before)) = self.pending[side].last_mut() {
+            before.iter_mut().zip(phases).for_each(|(before, phase)| *before *= phase);
+            return Ok(());
+        }
+        let gate = SideGate::Phases(phases.collect());
+        self.add(side, gate, stop)
+    }
+
+    /// Applies `exp(-iU Σ_s n_2s n_2s+1)`. Exact at any strength.
+    pub(crate) fn interact(&mut self, strength: f64, stop: &StopFlag) -> Result<(), SimulationError> {
+        self.finish(stop)?;
+        let phases: Vec<Complex64> =
+            (0..=MAX_MODES / 2).map(|count| Double::product(strength, float(count)).phase()).collect();
+        let [rows, columns] = [self.sides[0].list(), self.sides[1].list()];
+        let order = self.order;
+        let [re, im] = &mut self.parts;
+        let act = |((row, re), im): ((&u64, &mut [f64]), &mut [f64])| {
+            for ((column, re), im) in columns.iter().zip(re).zip(im) {
+                let both = match order {
+                    ModeOrder::BySpin => row & column,
+                    // Each even bit is the second mode of a site, the bit above it the first one.
+                    ModeOrder::Natural => row & (row >> 1) & (u64::MAX / 3),
+                };
+                let turned = Complex64::new(*re, *im) * phases[both.count_ones() as usize];
+                (*re, *im) = (turned.re, turned.im);
             }
-            let [cos, sin] = [x / length, y / length];
-            for other in 0..matrix.ncols() {
-                let [x, y] = [matrix[(column, other)], matrix[(row, other)]];
-                matrix[(column, other)] = cos * x + sin * y;
-                matrix[(row, other)] = cos * y - sin * x;
-            }
-            rotations.push(([column, row], [cos, sin]));
+        };
+        let width = columns.len();
+        if re.len() < PARALLEL {
+            rows.iter().zip(re.chunks_mut(width)).zip(im.chunks_mut(width)).for_each(act);
+        } else {
+            let rows = rows.par_iter().zip(re.par_chunks_mut(width)).zip(im.par_chunks_mut(width));
+            rows.with_min_len((PARALLEL / width).max(1)).for_each(act);
         }
+        Ok(stop.check()?)
     }
-    rotations
-}
 
-/// Applies `[[a, b], [c, d]]` to the amplitudes with exactly one of two different modes occupied: with the first one `x`,
-/// with the second one `y`, `x' = a x + σ b y` and `y' = σ c x + d y`.
-///
-/// `O(states)`, in place; looks at `stop` in each part.
-pub(crate) fn mix(
-    register: &mut Register,
-    [p, q]: [usize; 2],
-    gate: QubitGate,
-    stop: &StopFlag,
-) -> Result<(), SimulationError> {
-    let (shape, psi) = register.parts_mut();
-    let [slow, fast] = [p.min(q), p.max(q)].map(|mode| shape.stride(mode));
-    let gate = if p < q { gate } else { gate.exchanged() };
-    let arch = Arch::new();
-    let act = |between: usize, (empty, occupied): (&mut [Complex64], &mut [Complex64])| {
-        if !stop.is_raised() {
-            arch.dispatch(Mix { empty, occupied, between, fast, gate });
-        }
-    };
-    if psi.len() < PARALLEL {
-        psi.chunks_exact_mut(2 * slow).for_each(|block| act(0, block.split_at_mut(slow)));
-    } else if slow < PARALLEL {
-        psi.par_chunks_exact_mut(2 * slow).for_each(|block| act(0, block.split_at_mut(slow)));
-    } else {
-        let part = (PARALLEL / (2 * fast)).max(1);
-        for block in psi.chunks_exact_mut(2 * slow) {
-            let (empty, occupied) = block.split_at_mut(slow);
-            let parts = empty.par_chunks_mut(2 * fast * part).zip(occupied.par_chunks_mut(2 * fast * part));
-            parts.enumerate().for_each(|(index, halves)| act(index * part, halves));
-        }
+    fn add(&mut self, side: usize, gate: SideGate, stop: &StopFlag) -> Result<(), SimulationError> {
+        let pending = &mut self.pending[side];
+        pending.push(gate);
+        let gathered = pending.iter().map(SideGate::len).sum::<usize>() > side::MOST_GATHERED;
+        if gathered { self.finish_side(side, stop) } else { Ok(()) }
     }
-    Ok(stop.check()?)
-}
 
-/// Amplitudes with the slow one of two modes empty, and the same with it occupied.
-struct Mix<'a> {
-    empty: &'a mut [Complex64],
-    occupied: &'a mut [Complex64],
-    /// The occupation of the modes between the two where these amplitudes begin, one per bit.
-    between: usize,
-    fast: usize,
-    gate: QubitGate,
-}
+    /// Lets all gates act.
+    pub(crate) fn finish(&mut self, stop: &StopFlag) -> Result<(), SimulationError> {
+        self.finish_side(0, stop)?;
+        self.finish_side(1, stop)
+    }
 
-impl WithSimd for Mix<'_> {
-    type Output = ();
-
-    #[expect(clippy::inline_always, reason = "else it would not use the vector unit")]
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Self { empty, occupied, between, fast, gate } = self;
-        let opposite = gate.opposite();
-        let runs = occupied.chunks_exact_mut(2 * fast).zip(empty.chunks_exact_mut(2 * fast));
-        for (index, (occupied, empty)) in runs.enumerate() {
-            let gate = if is_odd(between + index) { opposite } else { gate };
-            gate.act(&mut occupied[..fast], &mut empty[fast..]);
+    fn finish_side(&mut self, side: usize, stop: &StopFlag) -> Result<(), SimulationError> {
+        let gates = std::mem::take(&mut self.pending[side]);
+        let lens = [self.sides[0].list().len(), self.sides[1].list().len()];
+        if gates.is_empty() {
+            return Ok(());
         }
+        side::apply(&mut self.parts, lens, side, &gates, stop)
+    }
+
+    /// Bytes of the state of so many fermions on each side.
+    pub(crate) fn bytes(modes: [usize; 2], fermions: [usize; 2]) -> u64 {
+        let strings = [0, 1].map(|side| Strings::bytes(modes[side], fermions[side]));
+        let states = states(modes, fermions).saturating_mul(16);
+        states.saturating_add(strings[0]).saturating_add(strings[1])
+    }
+
+    /// Bytes that gates take beside it.
+    pub(crate) fn gate_bytes(modes: [usize; 2], fermions: [usize; 2], gates: usize) -> u64 {
+        let lens = [0, 1].map(|side| count(modes[side], fermions[side]));
+        let gathered = [0, 1].map(|side| side::gathered_bytes(modes[side], fermions[side], gates));
+        side::bytes(lens).saturating_add(gathered[0]).saturating_add(gathered[1])
     }
 }
 
-/// Multiplies each amplitude by `exp(-i·strength·count(index))`, where `count` is `most` or less. Exact at any strength.
-pub(crate) fn count_phase(register: &mut Register, strength: f64, most: usize, count: impl Fn(usize) -> usize + Sync) {
-    let phases: Vec<Complex64> = (0..=most).map(|count| Double::product(strength, float(count)).phase()).collect();
-    let (_, psi) = register.parts_mut();
-    let act = |(index, amplitude): (usize, &mut Complex64)| *amplitude *= phases[count(index)];
-    if psi.len() < PARALLEL {
-        psi.iter_mut().enumerate().for_each(act);
-    } else {
-        psi.par_iter_mut().with_min_len(PARALLEL).enumerate().for_each(act);
-    }
+/// The number of states of so many fermions in so many modes on each side.
+pub(crate) fn states(modes: [usize; 2], fermions: [usize; 2]) -> u64 {
+    count(modes[0], fermions[0]).saturating_mul(count(modes[1], fermions[1]))
 }
 
-/// The register of `modes` modes.
+/// Where a walk through all states is.
+#[derive(Clone, Copy)]
+struct Walk {
+    index: usize,
+    /// On each side the number of the first string that begins so.
+    ranks: [usize; 2],
+    /// The fermions that are still to be placed on each side.
+    left: [usize; 2],
+    /// Whether the amplitude changes its sign in the natural order of the modes.
+    is_odd: bool,
+}
+
+/// The register of `modes` modes, at most [`MAX_MODES`].
 pub(crate) fn modes(modes: usize) -> Result<Shape, SimulationError> {
     Shape::new(std::iter::repeat_n(2, modes))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn start(modes: usize) -> Register {
-        let shape = super::modes(modes).expect("small");
-        let psi = (0..shape.states()).map(|k| Complex64::from_polar(1.0, float(k) * float(k % 89))).collect();
-        let mut register = Register::from_amplitudes(shape, psi);
-        register.normalise();
-        register
-    }
-
-    /// `Σ (c†_p c_q + h.c.)` applied to a state, by its definition.
-    fn hamiltonian(register: &Register, pairs: &[[usize; 2]]) -> Vec<Complex64> {
-        let shape = register.shape();
-        let annihilate = |index: usize, mode: usize| {
-            let bit = shape.stride(mode);
-            let sign = if is_odd(index / bit / 2) { -1.0 } else { 1.0 };
-            (index & bit != 0).then_some((index & !bit, sign))
-        };
-        let create = |index: usize, mode: usize| {
-            let bit = shape.stride(mode);
-            let sign = if is_odd(index / bit / 2) { -1.0 } else { 1.0 };
-            (index & bit == 0).then_some((index | bit, sign))
-        };
-        let mut result = vec![Complex64::ZERO; shape.states()];
-        for [p, q] in pairs.iter().flat_map(|[p, q]| [[*p, *q], [*q, *p]]) {
-            for (index, amplitude) in register.amplitudes().iter().enumerate() {
-                let Some((without, first)) = annihilate(index, q) else { continue };
-                let Some((target, second)) = create(without, p) else { continue };
-                result[target] += amplitude * first * second;
-            }
-        }
-        result
-    }
-
-    /// `exp(-iθH)` by its Taylor series.
-    fn expected(register: &Register, pairs: &[[usize; 2]], theta: f64) -> Vec<Complex64> {
-        let mut sum = register.amplitudes().to_vec();
-        let mut term = register.clone();
-        for order in 1..60 {
-            let next = hamiltonian(&term, pairs).into_iter().map(|a| a * Complex64::new(0.0, -theta / float(order)));
-            term = Register::from_amplitudes(term.shape().clone(), next.collect());
-            sum.iter_mut().zip(term.amplitudes()).for_each(|(sum, term)| *sum += term);
-        }
-        sum
-    }
-
-    #[test]
-    fn hops_are_the_exponential_of_their_sum_also_where_they_share_modes() {
-        let many: [&[[usize; 2]]; 9] = [
-            &[[0, 2], [1, 3]],
-            &[[3, 0]],
-            &[[0, 1], [1, 2]],
-            &[[1, 4], [4, 0]],
-            &[[2, 2], [0, 3]],
-            &[[0, 4], [4, 0]],
-            &[[1, 1], [1, 1]],
-            &[[0, 1], [1, 2], [2, 3], [3, 4]],
-            &[[0, 3], [0, 3]],
-        ];
-        for pairs in many {
-            let mut register = start(5);
-            let expected = expected(&register, pairs, 0.9);
-            hop(&mut register, pairs, 0.9, &StopFlag::default()).expect("not stopped");
-            let distance = register.amplitudes().iter().zip(&expected).map(|(a, b)| (a - b).norm()).fold(0.0, f64::max);
-            assert!(distance < 1e-14, "{pairs:?}: {distance:e}");
-        }
-    }
-
-    #[test]
-    fn hops_in_a_large_register_are_those_of_the_definition() {
-        for [p, q] in [[0, 1], [0, 15], [14, 15], [9, 3], [1, 12]] {
-            let mut register = start(16);
-            let theta = 1.3_f64;
-            // H² projects on the states with one of the two occupied.
-            let once = hamiltonian(&register, &[[p, q]]);
-            let shape = register.shape().clone();
-            let twice = hamiltonian(&Register::from_amplitudes(shape, once.clone()), &[[p, q]]);
-            let start = register.amplitudes().to_vec();
-            hop(&mut register, &[[p, q]], theta, &StopFlag::default()).expect("not stopped");
-            for (index, amplitude) in register.amplitudes().iter().enumerate() {
-                let expected =
-                    start[index] + twice[index] * (theta.cos() - 1.0) - once[index] * Complex64::new(0.0, theta.sin());
-                assert!((amplitude - expected).norm() < 1e-14, "{p} {q} at {index}");
-            }
-        }
-    }
 }

@@ -4,11 +4,11 @@ use qspool_driver::{Program, StopFlag};
 
 use super::double::Double;
 use super::error::{Problem, SimulationError};
-use super::fermi;
-use super::instruction::Step;
-use super::qubits::QubitGate;
-use super::register::{Register, Shape, float};
-use super::registry::{Simulator, prepare_in_order};
+use super::fermi::{self, FermionState, ModeOrder};
+use super::hopping::hop;
+use super::instruction::{Step, measured_wires};
+use super::register::Shape;
+use super::registry::Simulator;
 use super::sampling::Prepared;
 
 /// The simulator of sites with two modes each: four sites, or as many as a program has wires for.
@@ -22,17 +22,87 @@ impl Simulator for Fermions {
         fermi::modes(MODES.max((program.num_wires as usize).next_multiple_of(2)))
     }
 
-    fn gate_bytes(&self, _: &Program, shape: &Shape) -> u64 {
-        // Phases by number of fermions; the eigenvectors of four modes.
-        4096 + 16 * shape.num_wires() as u64
+    fn states(&self, program: &Program, shape: &Shape) -> u64 {
+        let modes = order(program).sides(shape.num_wires());
+        fillings(program, shape).map(|fermions| fermi::states(modes, fermions)).max().unwrap_or(1)
+    }
+
+    fn gate_bytes(&self, program: &Program, shape: &Shape) -> u64 {
+        let modes = order(program).sides(shape.num_wires());
+        // Two parts of an `fhop`, each of at most three rotations and phases before and behind.
+        let gates = Step::all(program).filter(|step| !matches!(step.name(), "load" | "measure")).count();
+        let bytes = fillings(program, shape).map(|fermions| {
+            // While one fermion more comes in, both states are there.
+            let [rows, columns] = fermions;
+            let before = [[rows.saturating_sub(1), columns], [rows, columns.saturating_sub(1)]];
+            let before = before.map(|fermions| FermionState::bytes(modes, fermions));
+            let gates = FermionState::gate_bytes(modes, fermions, gates.saturating_mul(16));
+            let comes_in = if fillings(program, shape).count() > 1 { before[0].max(before[1]) } else { 0 };
+            let strings = FermionState::bytes(modes, fermions) - 16 * fermi::states(modes, fermions).min(u64::MAX / 16);
+            strings.saturating_add(gates.max(comes_in))
+        });
+        bytes.max().unwrap_or(0).saturating_add(8192)
     }
 
     fn prepare(&self, program: &Program, stop: &StopFlag) -> Result<Prepared, SimulationError> {
-        prepare_in_order(program, self.shape(program)?, stop, |step, register| act(step, register, stop))
+        let shape = self.shape(program)?;
+        let measured = measured_wires(program, &shape)?;
+        let modes = shape.num_wires();
+        let mut steps = Step::all(program).filter(|step| !matches!(step.name(), "measure" | "barrier")).peekable();
+        let mut occupied = Vec::new();
+        while let Some(step) = steps.next_if(|step| step.name() == "load") {
+            let mode = loaded(step, modes)?;
+            if occupied.contains(&mode) {
+                return Err(step.fail(Problem::Occupied { mode, occupation: 1.0 }));
+            }
+            occupied.push(mode);
+        }
+        let mut state = FermionState::new(shape, order(program), &occupied)?;
+        for step in steps {
+            stop.check()?;
+            act(step, &mut state, stop)?;
+        }
+        state.finish(stop)?;
+        Ok(Prepared { state: state.into(), measured, drawn_before: 0 })
     }
 }
 
 const KNOWN: [&str; 9] = ["load", "fhop", "fint", "fphase", "frx", "fry", "frz", "barrier", "measure"];
+
+/// The order of the modes in which no gate leads from one side to the other.
+fn order(program: &Program) -> ModeOrder {
+    let crosses = |step: Step| match (step.name(), step.raw_wires()) {
+        ("fhop", &[a, b, c, d]) => a % 2 != c % 2 || b % 2 != d % 2,
+        ("frx" | "fry", &[a, b]) => a % 2 != b % 2,
+        _ => false,
+    };
+    if Step::all(program).any(crosses) { ModeOrder::Natural } else { ModeOrder::BySpin }
+}
+
+/// How many fermions there are on each side at first, and after each further `load`, as far as they go in.
+fn fillings(program: &Program, shape: &Shape) -> impl Iterator<Item = [usize; 2]> {
+    let (order, modes) = (order(program), shape.num_wires());
+    let sides = order.sides(modes);
+    let mut steps = Step::all(program).filter(|step| !matches!(step.name(), "measure" | "barrier")).peekable();
+    let side = move |step: Step| loaded(step, modes).ok().map(|mode| order.place(mode).0);
+    let mut fermions = [0; 2];
+    while let Some(step) = steps.next_if(|step| step.name() == "load") {
+        side(step).into_iter().for_each(|side| fermions[side] += 1);
+    }
+    let later = steps.filter(|step| step.name() == "load").filter_map(side).scan(fermions, |fermions, side| {
+        fermions[side] += 1;
+        Some(*fermions)
+    });
+    let fits = move |fermions: &[usize; 2]| fermions[0] <= sides[0] && fermions[1] <= sides[1];
+    std::iter::once(fermions).chain(later).take_while(fits)
+}
+
+/// The mode that a `load` puts a fermion into.
+fn loaded(step: Step, modes: usize) -> Result<usize, SimulationError> {
+    let [mode] = step.wires(modes)?;
+    step.params::<0>()?;
+    Ok(mode)
+}
 
 /// Two different modes.
 fn two_modes(step: Step, modes: usize) -> Result<[usize; 2], SimulationError> {
@@ -43,48 +113,43 @@ fn two_modes(step: Step, modes: usize) -> Result<[usize; 2], SimulationError> {
     Ok(pair)
 }
 
-fn act(step: Step, register: &mut Register, stop: &StopFlag) -> Result<(), SimulationError> {
-    let modes = register.shape().num_wires();
+fn act(step: Step, state: &mut FermionState, stop: &StopFlag) -> Result<(), SimulationError> {
+    let modes = state.shape().num_wires();
     match step.name() {
         "load" => {
-            let [mode] = step.wires(modes)?;
-            step.params::<0>()?;
-            fermi::create(register, mode).map_err(|problem| step.fail(problem))?;
+            let mode = loaded(step, modes)?;
+            state.create(mode, stop)?.map_err(|problem| step.fail(problem))?;
         }
         "fhop" => {
             let [theta] = step.params()?;
             let [a, b, c, d] = step.wires(modes)?;
-            fermi::hop(register, &[[a, c], [b, d]], theta, stop)?;
+            hop(state, &[[a, c], [b, d]], theta, stop)?;
         }
         "fint" => {
             let [strength] = step.params()?;
-            // Each even bit is the second mode of a site, the bit above it the first one.
-            let doubly = |index: usize| (index & (index >> 1) & (usize::MAX / 3)).count_ones() as usize;
-            fermi::count_phase(register, strength, modes / 2, doubly);
+            state.interact(strength, stop)?;
         }
         "fphase" => {
             let [strength] = step.params()?;
-            let bits: Vec<usize> =
-                step.all_wires(modes)?.into_iter().map(|mode| register.shape().stride(mode)).collect();
             // A mode that is listed twice counts twice.
-            fermi::count_phase(register, strength, bits.len(), |index| {
-                bits.iter().filter(|bit| index & **bit != 0).count()
-            });
+            for mode in step.all_wires(modes)? {
+                state.phase(mode, strength.into(), stop)?;
+            }
         }
         // φ (c†_a c_b + c†_b c_a), i φ (c†_b c_a - c†_a c_b), φ (n_a - n_b).
         "frx" => {
-            let ([phi], [a, b]) = (step.params()?, two_modes(step, modes)?);
-            fermi::hop(register, &[[a, b]], phi, stop)?;
+            let ([phi], pair) = (step.params()?, two_modes(step, modes)?);
+            hop(state, &[pair], phi, stop)?;
         }
         "fry" => {
             let ([phi], pair) = (step.params()?, two_modes(step, modes)?);
             let turn = Double::from(phi).phase();
-            fermi::mix(register, pair, QubitGate::real([[turn.re, turn.im], [-turn.im, turn.re]]), stop)?;
+            state.turn(pair, [turn.re, turn.im], stop)?;
         }
         "frz" => {
             let ([phi], [a, b]) = (step.params()?, two_modes(step, modes)?);
-            register.phase(a, |occupied| Double::product(phi, float(occupied)));
-            register.phase(b, |occupied| Double::product(-phi, float(occupied)));
+            state.phase(a, phi.into(), stop)?;
+            state.phase(b, (-phi).into(), stop)?;
         }
         _ => return Err(step.unknown(&KNOWN)),
     }

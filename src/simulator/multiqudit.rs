@@ -120,7 +120,7 @@ impl Simulator for Multiqudit {
 
     fn prepare(&self, program: &Program, stop: &StopFlag) -> Result<Prepared, SimulationError> {
         let mut gates = SpinGates::default();
-        let mut prepared = prepare_in_order(program, self.shape(program)?, stop, |step, register| {
+        let (mut register, measured) = prepare_in_order(program, self.shape(program)?, stop, |step, register| {
             match Gate::of(step, register.shape())? {
                 Gate::Nothing => Ok(()),
                 Gate::Wire { wire, terms } => gates.twist(register, wire, terms, stop),
@@ -134,8 +134,8 @@ impl Simulator for Multiqudit {
                 Gate::Register(hamiltonian) => hamiltonian.evolve(register, &mut gates, stop),
             }
         })?;
-        gates.finish(&mut prepared.register, stop)?;
-        Ok(prepared)
+        gates.finish(&mut register, stop)?;
+        Ok(Prepared { state: register.into(), measured, drawn_before: 0 })
     }
 }
 

@@ -41,25 +41,6 @@ impl QubitGate {
         Self([[stay, go], [go, stay.conj()]])
     }
 
-    /// A real matrix, by rows.
-    pub(crate) fn real(rows: [[f64; 2]; 2]) -> Self {
-        Self(rows.map(|row| row.map(Complex64::from)))
-    }
-
-    /// The same for the levels in the other order.
-    #[must_use]
-    pub(crate) fn exchanged(self) -> Self {
-        let Self([[a, b], [c, d]]) = self;
-        Self([[d, c], [b, a]])
-    }
-
-    /// The same with the other sign of what goes from level to level.
-    #[must_use]
-    pub(crate) fn opposite(self) -> Self {
-        let Self([[a, b], [c, d]]) = self;
-        Self([[a, -b], [-c, d]])
-    }
-
     /// A phase for each level.
     pub(crate) fn phases([down, up]: [Complex64; 2]) -> Self {
         Self([[down, Complex64::ZERO], [Complex64::ZERO, up]])

@@ -29,6 +29,12 @@ pub trait Simulator: Send + Sync {
     /// The register that `program` is sampled from. Cheap: no state is made.
     fn shape(&self, program: &Program) -> Result<Shape, SimulationError>;
 
+    /// The largest number of amplitudes that the state has: one per state of the register, unless the simulator knows of
+    /// states that stay empty.
+    fn states(&self, _program: &Program, shape: &Shape) -> u64 {
+        shape.states() as u64
+    }
+
     /// Bytes that the gates of `program` take at their peak beside the state; no arithmetic may overflow.
     fn gate_bytes(&self, program: &Program, shape: &Shape) -> u64;
 
@@ -51,10 +57,13 @@ pub trait Simulator: Send + Sync {
             Err(SimulationError::RegisterTooLarge { .. }) => return u64::MAX,
             Err(_) => return 0,
         };
-        let states = shape.states() as u64;
+        let states = self.states(program, &shape);
         let values = program.measured_values() as u64;
+        // The indices of the states that are not empty.
+        let indices = if states < shape.states() as u64 { states.saturating_mul(8) } else { 0 };
         let evolving = states.saturating_mul(16).saturating_add(self.gate_bytes(program, &shape));
-        evolving.saturating_add(4096).max(Prepared::bytes(states, program.shots, values))
+        let sampling = Prepared::bytes(states, program.shots, values).saturating_add(indices);
+        evolving.saturating_add(4096).max(sampling)
     }
 
     /// The largest number of digits of one measured value.
@@ -64,7 +73,7 @@ pub trait Simulator: Send + Sync {
     }
 }
 
-/// Lets `act` carry out the instructions in their order, then hands over what is to be sampled.
+/// Lets `act` carry out the instructions in their order; returns the register and the wires that are measured.
 ///
 /// `measure` and `barrier` never reach `act`: all gates act before sampling, wherever they stand.
 pub(super) fn prepare_in_order(
@@ -72,7 +81,7 @@ pub(super) fn prepare_in_order(
     shape: Shape,
     stop: &StopFlag,
     mut act: impl FnMut(Step, &mut Register) -> Result<(), SimulationError>,
-) -> Result<Prepared, SimulationError> {
+) -> Result<(Register, Vec<usize>), SimulationError> {
     let measured = measured_wires(program, &shape)?;
     let mut register = Register::new(shape, 0)?;
     for step in Step::all(program) {
@@ -81,5 +90,5 @@ pub(super) fn prepare_in_order(
             act(step, &mut register)?;
         }
     }
-    Ok(Prepared { register, measured, drawn_before: 0 })
+    Ok((register, measured))
 }

@@ -31,7 +31,7 @@ impl Simulator for Rydberg {
 
     fn prepare(&self, program: &Program, stop: &StopFlag) -> Result<Prepared, SimulationError> {
         let mut gates = SpinGates::default();
-        let mut prepared = prepare_in_order(program, self.shape(program)?, stop, |step, register| {
+        let (mut register, measured) = prepare_in_order(program, self.shape(program)?, stop, |step, register| {
             let num_wires = register.shape().num_wires();
             if let Some(hamiltonian) = hamiltonian(step, num_wires)? {
                 return hamiltonian.evolve(register, &mut gates, stop);
@@ -44,8 +44,8 @@ impl Simulator for Rydberg {
             let [wire] = step.wires(num_wires)?;
             gates.twist(register, wire, terms?, stop)
         })?;
-        gates.finish(&mut prepared.register, stop)?;
-        Ok(prepared)
+        gates.finish(&mut register, stop)?;
+        Ok(Prepared { state: register.into(), measured, drawn_before: 0 })
     }
 }
 

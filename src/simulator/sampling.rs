@@ -1,16 +1,81 @@
 //! From a state to shots.
 
+use num_complex::Complex64;
 use qspool_driver::{Outcome, StopFlag};
 
 use super::error::SimulationError;
+use super::fermi::FermionState;
 use super::random::Uniform;
 use super::register::{Register, Shape, filled, float};
 
-/// A register at the moment of sampling.
+/// A state at the moment of sampling.
+#[derive(Debug, Clone)]
+pub enum State {
+    /// An amplitude for each state of a register.
+    Register(Register),
+    /// Amplitudes for the states with a fixed number of fermions.
+    Fermions(FermionState),
+}
+
+impl From<Register> for State {
+    fn from(register: Register) -> Self {
+        Self::Register(register)
+    }
+}
+
+impl From<FermionState> for State {
+    fn from(fermions: FermionState) -> Self {
+        Self::Fermions(fermions)
+    }
+}
+
+impl State {
+    /// The levels of its wires.
+    pub fn shape(&self) -> &Shape {
+        match self {
+            Self::Register(register) => register.shape(),
+            Self::Fermions(fermions) => fermions.shape(),
+        }
+    }
+
+    /// The number of amplitudes; all others are zero.
+    pub fn states(&self) -> usize {
+        match self {
+            Self::Register(register) => register.shape().states(),
+            Self::Fermions(fermions) => fermions.states(),
+        }
+    }
+
+    /// Hands the amplitudes to `act(index, amplitude)` in the order of the indices.
+    pub fn for_each(&self, mut act: impl FnMut(usize, Complex64)) {
+        match self {
+            Self::Register(register) => {
+                register.amplitudes().iter().enumerate().for_each(|(index, &amplitude)| act(index, amplitude));
+            }
+            Self::Fermions(fermions) => fermions.for_each(act),
+        }
+    }
+
+    /// The amplitude of each index of the shape, the zeros included: 16 bytes for each, however few are not zero.
+    pub fn amplitudes(&self) -> Vec<Complex64> {
+        let mut amplitudes = vec![Complex64::ZERO; self.shape().states()];
+        self.for_each(|index, amplitude| amplitudes[index] = amplitude);
+        amplitudes
+    }
+
+    /// The squared norm: 1 but for rounding.
+    pub fn norm_sqr(&self) -> f64 {
+        let mut norm = 0.0;
+        self.for_each(|_, amplitude| norm += amplitude.norm_sqr());
+        norm
+    }
+}
+
+/// What a program has left to be sampled.
 #[derive(Debug, Clone)]
 pub struct Prepared {
     /// The state.
-    pub register: Register,
+    pub state: State,
     /// The measured wires in the order of the values of a shot; a wire may appear twice.
     pub measured: Vec<usize>,
     /// How many doubles have been drawn before, for measurements whose outcome nobody sees.
@@ -21,9 +86,9 @@ pub struct Prepared {
 const SHOTS_PER_LOOK: usize = 1 << 16;
 
 impl Prepared {
-    /// The probability of each state, in the order of the indices; their sum is 1 but for rounding.
+    /// The probability of each index of the shape; their sum is 1 but for rounding.
     pub fn probabilities(&self) -> Vec<f64> {
-        self.register.amplitudes().iter().map(num_complex::Complex64::norm_sqr).collect()
+        self.state.amplitudes().iter().map(Complex64::norm_sqr).collect()
     }
 
     /// Draws the shots, one double each; none if nothing is measured.
@@ -40,18 +105,18 @@ impl Prepared {
             }
             random.next_double();
         }
-        let Self { register, measured, .. } = self;
-        let sums = Sums::new(&register)?;
-        let shape = register.shape().clone();
-        drop(register);
-        let mut rows = Rows::new(&shape, &measured)?;
+        let Self { state, measured, .. } = self;
+        let sums = Sums::new(&state)?;
+        let shape = state.shape().clone();
+        drop(state);
+        let mut rows = Rows::new(&shape, &measured, sums.sums.len())?;
         let mut outcome = Outcome::with_capacity(shots as usize);
         for shot in 0..shots as usize {
             if shot % SHOTS_PER_LOOK == 0 {
                 stop.check()?;
             }
-            let index = sums.find(random.next_double());
-            rows.push(index, &mut outcome);
+            let place = sums.find(random.next_double());
+            rows.push(place, |place| sums.index(place), &mut outcome);
         }
         Ok(outcome)
     }
@@ -70,18 +135,25 @@ impl Prepared {
 /// Source: Chen and Asau, AIIE Transactions 6, 163 (1974). Gives the same index as a binary search.
 struct Sums {
     sums: Vec<f64>,
+    /// The index of each, where not all states have one.
+    indices: Option<Vec<usize>>,
     /// At `j`: the first index whose sum exceeds `j / guide.len()`.
     guide: Vec<u32>,
 }
 
 impl Sums {
-    fn new(register: &Register) -> Result<Self, SimulationError> {
-        let mut sums = filled(0.0, register.shape().states())?;
-        let mut total = 0.0;
-        for (sum, amplitude) in sums.iter_mut().zip(register.amplitudes()) {
+    fn new(state: &State) -> Result<Self, SimulationError> {
+        let mut sums = filled(0.0, state.states())?;
+        let mut indices = if state.states() < state.shape().states() { Some(filled(0, sums.len())?) } else { None };
+        let (mut total, mut place) = (0.0, 0);
+        state.for_each(|index, amplitude| {
             total += amplitude.norm_sqr();
-            *sum = total;
-        }
+            sums[place] = total;
+            if let Some(indices) = &mut indices {
+                indices[place] = index;
+            }
+            place += 1;
+        });
         for sum in &mut sums {
             *sum /= total;
         }
@@ -96,7 +168,12 @@ impl Sums {
             }
             *first = u32::try_from(index).unwrap_or(u32::MAX);
         }
-        Ok(Self { sums, guide })
+        Ok(Self { sums, indices, guide })
+    }
+
+    /// The index of the state at this place.
+    fn index(&self, place: usize) -> usize {
+        self.indices.as_ref().map_or(place, |indices| indices[place])
     }
 
     /// The number of sums that are at most `u`, which is in [0, 1).
@@ -115,12 +192,20 @@ impl Sums {
 struct Rows {
     /// Of the measured wires, in the order of the values.
     levels: Vec<Level>,
-    /// The number of the row of a state.
+    /// The number of the row of a state, by its place.
     row_of: Vec<u32>,
-    /// Where not all wires are measured: these, each once, and the number of the row of all states at the same levels of
-    /// them.
-    marginal: Option<(Vec<Level>, Vec<u32>)>,
+    shared: Shared,
     row: Vec<i64>,
+}
+
+/// How a row is found again that states have in common, since some wires are not measured.
+enum Shared {
+    /// No two states have one.
+    Never,
+    /// The measured wires, each once, and the number of the row of all states at the same levels of them.
+    ByLevels(Vec<Level>, Vec<u32>),
+    /// The levels have more combinations than there are states: the outcome looks for it.
+    ByOutcome,
 }
 
 /// How the level of a wire is read from an index.
@@ -150,42 +235,52 @@ impl Level {
 const NO_ROW: u32 = u32::MAX;
 
 impl Rows {
-    fn new(shape: &Shape, measured: &[usize]) -> Result<Self, SimulationError> {
+    fn new(shape: &Shape, measured: &[usize], states: usize) -> Result<Self, SimulationError> {
         let mut wires = measured.to_vec();
         wires.sort_unstable();
         wires.dedup();
         let level = |&wire: &usize| Level::new(shape, wire);
-        let marginal: Vec<Level> = wires.iter().map(level).collect();
-        let distinct = marginal.iter().map(|level| level.dim).product();
-        let marginal = if distinct < shape.states() { Some((marginal, filled(NO_ROW, distinct)?)) } else { None };
-        let row_of = filled(NO_ROW, shape.states())?;
-        Ok(Self { levels: measured.iter().map(level).collect(), row_of, marginal, row: Vec::new() })
+        let levels: Vec<Level> = wires.iter().map(level).collect();
+        let distinct = levels.iter().map(|level| level.dim).product();
+        let shared = if distinct == shape.states() {
+            Shared::Never
+        } else if distinct <= states {
+            Shared::ByLevels(levels, filled(NO_ROW, distinct)?)
+        } else {
+            Shared::ByOutcome
+        };
+        let row_of = filled(NO_ROW, states)?;
+        Ok(Self { levels: measured.iter().map(level).collect(), row_of, shared, row: Vec::new() })
     }
 
-    fn push(&mut self, index: usize, outcome: &mut Outcome) {
-        if self.row_of[index] == NO_ROW {
-            self.row_of[index] = self.find(index, outcome);
+    /// A shot that found the state at `place`, whose index `index` knows.
+    fn push(&mut self, place: usize, index: impl FnOnce(usize) -> usize, outcome: &mut Outcome) {
+        if self.row_of[place] == NO_ROW {
+            self.row_of[place] = self.find(index(place), outcome);
         }
-        outcome.push_index(self.row_of[index]);
+        outcome.push_index(self.row_of[place]);
     }
 
     /// The number of the row of a state that is found for the first time.
     fn find(&mut self, index: usize, outcome: &mut Outcome) -> u32 {
         self.row.clear();
         self.row.extend(self.levels.iter().map(|level| i64::try_from(level.of(index)).unwrap_or(i64::MAX)));
-        let Some((levels, row_of)) = &mut self.marginal else { return outcome.push_row(&self.row) };
-        let place = levels.iter().fold(0, |place, level| place * level.dim + level.of(index));
-        if row_of[place] == NO_ROW {
-            row_of[place] = outcome.push_row(&self.row);
+        match &mut self.shared {
+            Shared::Never => outcome.push_row(&self.row),
+            Shared::ByOutcome => outcome.intern(&self.row),
+            Shared::ByLevels(levels, row_of) => {
+                let place = levels.iter().fold(0, |place, level| place * level.dim + level.of(index));
+                if row_of[place] == NO_ROW {
+                    row_of[place] = outcome.push_row(&self.row);
+                }
+                row_of[place]
+            }
         }
-        row_of[place]
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use num_complex::Complex64;
-
     use super::*;
     use crate::simulator::random::ShotRandom;
 
@@ -199,7 +294,7 @@ mod tests {
     fn the_guide_finds_what_a_search_finds() {
         let weights: Vec<f64> = (0..1000).map(|k| if k % 7 == 0 { 0.0 } else { f64::from(k * k % 101) }).collect();
         for weights in [&weights[..], &[1.0], &[0.0, 1.0, 0.0], &[1e-300, 1.0, 1e-17]] {
-            let sums = Sums::new(&register(weights)).expect("small");
+            let sums = Sums::new(&register(weights).into()).expect("small");
             let mut random = ShotRandom::from_seed(7);
             for u in (0..10_000).map(|_| random.next_double()).chain([0.0, 1.0 - f64::EPSILON / 2.0]) {
                 assert_eq!(sums.find(u), sums.sums.partition_point(|&sum| sum <= u), "{u}");
@@ -212,11 +307,11 @@ mod tests {
         let shape = Shape::new([2, 3, 4]).expect("small");
         let register = Register::from_amplitudes(shape, vec![Complex64::new(24_f64.sqrt().recip(), 0.0); 24]);
         for (measured, rows) in [(vec![2, 0, 2], 8), (vec![1], 3), (vec![0, 1, 2], 24), (vec![2, 1, 0, 0], 24)] {
-            let prepared = Prepared { register: register.clone(), measured: measured.clone(), drawn_before: 0 };
+            let prepared = Prepared { state: register.clone().into(), measured: measured.clone(), drawn_before: 0 };
             let mut random = ShotRandom::from_seed(5);
             let outcome = prepared.sample(5000, &mut random, &StopFlag::default()).expect("not stopped");
             assert_eq!(outcome.rows().len(), rows, "{measured:?}");
-            let sums = Sums::new(&register).expect("small");
+            let sums = Sums::new(&register.clone().into()).expect("small");
             let mut random = ShotRandom::from_seed(5);
             for &shot in outcome.shots() {
                 let index = sums.find(random.next_double());
@@ -231,14 +326,14 @@ mod tests {
 
     #[test]
     fn a_state_of_probability_zero_is_never_found() {
-        let sums = Sums::new(&register(&[0.0, 0.5, 0.0, 0.5, 0.0])).expect("small");
+        let sums = Sums::new(&register(&[0.0, 0.5, 0.0, 0.5, 0.0]).into()).expect("small");
         assert_eq!([0.0, 0.499, 0.5, 0.999].map(|u| sums.find(u)), [1, 1, 3, 3]);
     }
 
     #[test]
     fn earlier_measurements_move_the_stream_on() {
         let draw = |drawn_before, shots| {
-            let prepared = Prepared { register: register(&[1.0; 64]), measured: vec![0, 0], drawn_before };
+            let prepared = Prepared { state: register(&[1.0; 64]).into(), measured: vec![0, 0], drawn_before };
             let mut random = ShotRandom::from_seed(1);
             let outcome = prepared.sample(shots, &mut random, &StopFlag::default()).expect("not stopped");
             outcome.shots().iter().map(|&shot| outcome.rows()[shot as usize].to_vec()).collect::<Vec<_>>()

@@ -52,7 +52,7 @@ impl Simulator for Singlequdit {
         gates.finish(&mut register, stop)?;
         let measured = if seen.measurements > 0 { vec![0] } else { Vec::new() };
         let drawn_before = seen.measurements.saturating_sub(1) * u64::from(program.shots);
-        Ok(Prepared { register, measured, drawn_before })
+        Ok(Prepared { state: register.into(), measured, drawn_before })
     }
 }
 

@@ -51,6 +51,6 @@ impl Simulator for Oscillator {
                 _ => return Err(step.unknown(&["load", "drive", "phase", "kerr", "measure", "barrier"])),
             }
         }
-        Ok(Prepared { register, measured, drawn_before: 0 })
+        Ok(Prepared { state: register.into(), measured, drawn_before: 0 })
     }
 }
