@@ -99,6 +99,16 @@ fn fermions_60_gates(bencher: Bencher, modes: u32) {
     bench(bencher, "fermions", modes, gates);
 }
 
+/// Modes at half filling: hops, interaction and potentials at the same time.
+#[divan::bench(args = [8, 16, 20, 24], sample_count = 5)]
+fn fermions_full(bencher: Bencher, modes: u32) {
+    let occupied = (0..modes).filter(|mode| matches!(mode % 4, 0 | 1));
+    let mut gates: Vec<Instruction> = occupied.map(|mode| instruction("load", &[mode], &[])).collect();
+    let sites = modes as usize / 2;
+    gates.push(instruction("fhubbard", &[], &[vec![1.0; sites - 1], vec![4.0], vec![0.5; sites]].concat()));
+    bench(bencher, "fermions", modes, gates);
+}
+
 /// Rydberg atoms under drive, detuning and blockade.
 #[divan::bench(args = [5, 8, 10, 12, 16, 20], sample_count = 5)]
 fn rydberg_full(bencher: Bencher, num_wires: u32) {

@@ -95,6 +95,14 @@ fn no_run_takes_more_memory_than_it_said() {
     lattice(20, &half, &[("load", &[19], &[]), ("fhop", &[2, 3, 4, 5], &[1.0])]);
     lattice(18, &half[..9], &[("frx", &[4, 5], &[1.0]), ("load", &[15], &[])]);
     lattice(40, &[0, 1, 3], &[("load", &[9], &[]), ("frx", &[4, 5], &[1.0])]);
+    // Hops and interaction together: by diagonalisation, by a series, by rotations, and in one column.
+    let hubbard = |sites: usize, hop: f64, interaction: f64| -> Vec<f64> {
+        [vec![hop; sites - 1], vec![interaction], vec![0.5; sites]].concat()
+    };
+    lattice(8, &half[..4], &[("fhubbard", &[], &hubbard(4, 1e6, 1e6))]);
+    lattice(16, &half[..8], &[("fhubbard", &[], &hubbard(8, 1.0, 4.0))]);
+    lattice(20, &half[..10], &[("fhubbard", &[], &hubbard(10, 1.0, 0.0))]);
+    lattice(16, &half[..6], &[("frx", &[4, 5], &[1.0]), ("fhubbard", &[], &hubbard(8, 1.0, -2.0))]);
     // Large enough for all cores.
     let turns: Vec<[u32; 1]> = (0..16).map(|wire| [wire]).collect();
     let turns: Vec<Gate> = turns.iter().map(|wire| -> Gate { ("rlx", wire, &[1.0]) }).collect();

@@ -354,10 +354,22 @@ fn rydberg_programs(num_wires: u32) -> BoxedStrategy<Program> {
     with_gates(num_wires, Vec::new(), gates)
 }
 
-fn fermion_programs() -> BoxedStrategy<Program> {
+/// With gates that lead from one spin to the other, or without.
+fn fermion_programs(crosses: bool) -> BoxedStrategy<Program> {
     let wires = || Just((0..8_u32).collect::<Vec<_>>()).prop_shuffle();
+    let of_one_spin = |spin: u32| {
+        let modes = Just((0..4_u32).map(|site| 2 * site + spin).collect::<Vec<_>>()).prop_shuffle();
+        // The same mode twice, at times.
+        (modes, 0..6_usize).prop_map(|(modes, same)| [modes[0], if same == 0 { modes[0] } else { modes[1] }])
+    };
+    let pairs = (of_one_spin(0), of_one_spin(1), 0..2_u32).prop_map(|([a, c], [b, d], turned)| match turned {
+        0 => vec![a, b, c, d],
+        _ => vec![b, a, d, c],
+    });
+    let hops = if crosses { wires().prop_map(|wires| wires[..4].to_vec()).boxed() } else { pairs.boxed() };
     let gates = vec![
-        gate("fhop", wires().prop_map(|wires| wires[..4].to_vec()), 1),
+        gate("fhop", hops, 1),
+        gate("fhubbard", Just((0..8).collect()), 8),
         gate("fhop", Just(vec![2, 3, 4, 5]), 1),
         gate("fint", Just((0..8).collect()), 1),
         gate("fphase", proptest::collection::vec(0..8_u32, 1..4), 1),
@@ -404,7 +416,8 @@ fn rydberg_agrees_with_dense_matrices() {
 
 #[test]
 fn fermions_agrees_with_dense_matrices() {
-    check_twin("fermions", 60, fermion_programs());
+    check_twin("fermions", 50, fermion_programs(true));
+    check_twin("fermions", 50, fermion_programs(false));
 }
 
 #[test]
@@ -520,7 +533,7 @@ fn three_steps_are_one_step_three_times_as_long() {
 
 #[test]
 fn hops_conserve_the_number_of_fermions() {
-    check_all(60, fermion_programs(), |program| {
+    check_all(60, fermion_programs(true), |program| {
         let loaded = program.instructions.iter().filter(|instruction| instruction.name == "load").count();
         let found = prepare("fermions", &program).probabilities();
         let elsewhere = found.iter().enumerate().filter(|(index, _)| index.count_ones() as usize != loaded);
@@ -735,7 +748,7 @@ fn a_raised_flag_stops_every_simulator() {
 
 #[test]
 fn no_program_makes_a_simulator_panic() {
-    const NAMES: [&str; 18] = [
+    const NAMES: [&str; 24] = [
         "load",
         "measure",
         "barrier",
@@ -752,6 +765,12 @@ fn no_program_makes_a_simulator_panic() {
         "fphase",
         "rydberg_block",
         "rydberg_full",
+        "rydberg_blockade",
+        "OAT",
+        "fhubbard",
+        "frx",
+        "fry",
+        "frz",
         "",
         "\u{1F980}",
     ];
@@ -766,7 +785,7 @@ fn no_program_makes_a_simulator_panic() {
     let any_instruction = (
         proptest::sample::select(NAMES.to_vec()),
         prop_oneof![3 => proptest::collection::vec(wire.clone(), 1), 2 => proptest::collection::vec(wire, 0..9)],
-        prop_oneof![3 => proptest::collection::vec(param.clone(), 1), 2 => proptest::collection::vec(param, 0..6)],
+        prop_oneof![3 => proptest::collection::vec(param.clone(), 1), 2 => proptest::collection::vec(param, 0..10)],
     );
     let num_wires = prop_oneof![8 => 0..6_u32, 1 => Just(u32::MAX), 1 => 6..40_u32];
     let strategy = (proptest::collection::vec(any_instruction, 0..6), num_wires, 0..3000_u32);

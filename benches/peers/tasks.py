@@ -179,6 +179,18 @@ def fermions(_):
         measure("c", modes, "ffsim", run)
 
 
+def hubbard(_):
+    import ffsim
+
+    for modes in (8, 16, 20, 24):
+        sites = modes // 2
+        nelec = (sites // 2, sites // 2)
+        terms = ffsim.fermi_hubbard_1d(sites, tunneling=1.0, interaction=4.0, chemical_potential=-0.5)
+        generator = -1j * ffsim.linear_operator(terms, norb=sites, nelec=nelec)
+        start = ffsim.hartree_fock_state(sites, nelec).astype(complex)
+        measure("h", modes, "ffsim, scipy expm_multiply", lambda: expm_multiply(generator, start, traceA=0))
+
+
 def shots(_):
     for wires in (16, 20):
         rng = np.random.RandomState(1)
@@ -187,7 +199,7 @@ def shots(_):
         measure("e", wires, "numpy.random.choice", lambda: np.random.choice(2**wires, p=p, size=10**6))
 
 
-TASKS = {"a": one_spin, "b": several_spins, "c": fermions, "d1": rydberg, "d2": qubits, "e": shots}
+TASKS = {"a": one_spin, "b": several_spins, "c": fermions, "h": hubbard, "d1": rydberg, "d2": qubits, "e": shots}
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or TASKS:

@@ -12,10 +12,17 @@ struct MoreGate {
     description: &'static str,
     lists: ListRule,
     wires: &'static str,
-    parameters: &'static str,
-    /// The definition that each parameter keeps to, and how many there are.
-    limits: (&'static str, usize),
+    /// The names of the parameters by the number of wires of the device.
+    parameters: fn(u32) -> Vec<String>,
+    /// The definition that each parameter keeps to.
+    limits: &'static str,
 }
+
+/// A strength of either sign.
+const SIGNED_STRENGTH: &str = "signed_strength";
+
+/// Its range: that of the strengths of the other simulators, both ways.
+const LARGEST_STRENGTH: f64 = 5e6 * std::f64::consts::PI;
 
 /// An angle, for both modes of a site.
 const OF_SITE: MoreGate = MoreGate {
@@ -24,18 +31,18 @@ const OF_SITE: MoreGate = MoreGate {
     description: "",
     lists: sites,
     wires: "in_register",
-    parameters: "phi",
-    limits: ("angle", 1),
+    parameters: |_| vec!["phi".to_owned()],
+    limits: "angle",
 };
 
 /// The gates of qiskit-cold-atom 0.2, with its names, signs and order of parameters.
-const MORE_GATES: [MoreGate; 6] = [
+const MORE_GATES: [MoreGate; 7] = [
     MoreGate {
         simulator: "singlequdit",
         name: "rly",
         description: "Evolution under Ly",
         lists: each_wire,
-        parameters: "omega",
+        parameters: |_| vec!["omega".to_owned()],
         ..OF_SITE
     },
     MoreGate {
@@ -43,8 +50,8 @@ const MORE_GATES: [MoreGate; 6] = [
         name: "OAT",
         description: "Evolution under chi Lz2 + delta Lz + omega Lx",
         lists: each_wire,
-        parameters: "chi, delta, omega",
-        limits: ("strength", 3),
+        parameters: |_| ["chi", "delta", "omega"].map(str::to_owned).into(),
+        limits: "strength",
         ..OF_SITE
     },
     MoreGate {
@@ -55,10 +62,27 @@ const MORE_GATES: [MoreGate; 6] = [
         wires: "whole_register",
         ..OF_SITE
     },
+    MoreGate {
+        name: "fhubbard",
+        description: "hopping, interaction and local potentials at the same time",
+        lists: all_wires,
+        wires: "whole_register",
+        parameters: hubbard_parameters,
+        limits: SIGNED_STRENGTH,
+        ..OF_SITE
+    },
     MoreGate { name: "frx", description: "X rotation between the two spin states of a tweezer", ..OF_SITE },
     MoreGate { name: "fry", description: "Y rotation between the two spin states of a tweezer", ..OF_SITE },
     MoreGate { name: "frz", description: "Z rotation between the two spin states of a tweezer", ..OF_SITE },
 ];
+
+/// The hops between neighbouring sites, the interaction, the potentials of the sites.
+fn hubbard_parameters(wires: u32) -> Vec<String> {
+    let sites = wires / 2;
+    let hops = (1..sites).map(|site| format!("j_{}", site - 1));
+    let potentials = (0..sites).map(|site| format!("mu_{site}"));
+    hops.chain(["u".to_owned()]).chain(potentials).collect()
+}
 
 /// Adds one of these gates to the schema of its simulator.
 ///
@@ -74,7 +98,9 @@ pub(super) fn add_gate(document: &mut Value, name: &str) -> Result<(), SchemaErr
         return Err(SchemaError::at("/$defs", format!("no gate {name:?} to add; allowed: {allowed}")));
     };
     let wires = member(document, "/$defs/experiment/properties/num_wires/maximum")?.as_u64().unwrap_or_default();
-    let (limit, count) = gate.limits;
+    let wires = u32::try_from(wires).unwrap_or_default();
+    let (limit, parameters) = (gate.limits, (gate.parameters)(wires));
+    let count = parameters.len();
     let limits = vec![json!({"$ref": format!("#/$defs/{limit}")}); count];
     let definition = json!({
         "description": gate.description,
@@ -82,13 +108,17 @@ pub(super) fn add_gate(document: &mut Value, name: &str) -> Result<(), SchemaErr
         "minItems": 3,
         "prefixItems": [
             {"const": name},
-            {"enum": (gate.lists)(u32::try_from(wires).unwrap_or_default())},
+            {"enum": (gate.lists)(wires)},
             {"type": "array", "minItems": count, "maxItems": count, "prefixItems": limits}
         ],
-        "x-qspool": {"wires": gate.wires, "parameters": [gate.parameters], "qasm_def": "{}"}
+        "x-qspool": {"wires": gate.wires, "parameters": [parameters.join(", ")], "qasm_def": "{}"}
     });
     if let Some(definitions) = member(document, "/$defs")?.as_object_mut() {
         definitions.insert(name.to_owned(), definition);
+        if limit == SIGNED_STRENGTH {
+            let range = json!({"type": "number", "minimum": -LARGEST_STRENGTH, "maximum": LARGEST_STRENGTH});
+            definitions.insert(SIGNED_STRENGTH.to_owned(), range);
+        }
     }
     let supported = member(document, "/x-qspool/supported_instructions")?.as_array_mut();
     if let Some(supported) = supported.filter(|supported| !supported.contains(&json!(name))) {
@@ -116,7 +146,7 @@ mod tests {
             let wires = schema.max_num_wires();
             let list = (gate.lists)(wires).pop().expect("a list");
             let job = json!({"experiment_0": {
-                "instructions": [[gate.name, list, vec![0.5; gate.limits.1]], ["measure", [0], []]],
+                "instructions": [[gate.name, list, vec![0.5; (gate.parameters)(wires).len()]], ["measure", [0], []]],
                 "num_wires": wires, "shots": 3, "wire_order": "interleaved", "seed": 1
             }});
             let job = schema.validate(job.to_string().as_bytes()).unwrap_or_else(|error| panic!("{error:?}"));

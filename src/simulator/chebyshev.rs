@@ -9,9 +9,7 @@ use qspool_driver::StopFlag;
 
 use super::double::Double;
 use super::error::SimulationError;
-use super::hamiltonian::SpinHamiltonian;
-use super::product::Operator;
-use super::register::{Register, Shape, filled, float};
+use super::register::{filled, float, normalise};
 
 /// A half-width of the spectrum so small that `exp(-iH)` is a phase.
 const VANISHED: f64 = 1e-18;
@@ -19,24 +17,43 @@ const VANISHED: f64 = 1e-18;
 /// The largest half-width of the spectrum that one series takes: longer evolutions are made of equal steps.
 const STEP: f64 = 1000.0;
 
-/// Applies `exp(-iH)` to the register, and scales it back to the norm that it had.
+/// A real symmetric matrix that is multiplied with real vectors.
+pub(crate) trait Product {
+    /// `y ← H x - y`, then `sum ← sum + weight·y`, all in one pass.
+    ///
+    /// Looks at `stop`, and leaves `y` unfinished when it is raised.
+    fn recur(
+        &self,
+        x: &[f64],
+        y: &mut [f64],
+        weight: f64,
+        sum: &mut [f64],
+        stop: &StopFlag,
+    ) -> Result<(), SimulationError>;
+}
+
+/// Applies `exp(-iH)` to a state, and scales its norm to 1.
 ///
-/// `H` is real, so the real and the imaginary part of the state are two real vectors, one after the other; a state that
-/// is real (or imaginary) takes half the time. [`products`] passes over the register for each of them, [`bytes`] of
-/// memory; looks at `stop` in each pass.
-pub(crate) fn evolve(
-    hamiltonian: &SpinHamiltonian,
-    register: &mut Register,
+/// The eigenvalues of `H` lie within `spectrum`; `operator(centre, scale)` makes `scale (H - centre)`. `H` is real, so the
+/// real and the imaginary part of the state are two real vectors, one after the other; a state that is real (or
+/// imaginary) takes half the time. [`products`] passes over the state for each of them, [`bytes`] of memory beside the
+/// operator; looks at `stop` in each pass.
+pub(crate) fn evolve<P: Product>(
+    psi: &mut [Complex64],
+    [lowest, highest]: [f64; 2],
+    operator: impl FnOnce(f64, f64) -> Result<P, SimulationError>,
     stop: &StopFlag,
 ) -> Result<(), SimulationError> {
-    let (shape, psi) = register.parts_mut();
-    let mut series = Series::new(hamiltonian, shape, stop)?;
+    let (centre, half_width) = (0.5 * (lowest + highest), 0.5 * (highest - lowest));
+    // Nothing happens but a phase.
+    let scale = if half_width < VANISHED { 0.0 } else { 2.0 / half_width };
+    let mut series = Series::new(operator(centre, scale)?, centre, half_width, psi.len())?;
     let mut done = 0.0;
     while done < series.steps {
         series.step(psi, stop)?;
         done += 1.0;
     }
-    register.normalise();
+    normalise(psi);
     Ok(())
 }
 
@@ -46,10 +63,9 @@ pub(crate) fn products(half_width: f64) -> f64 {
     steps * terms(half_width / steps)
 }
 
-/// Bytes that [`evolve`] takes beside the state: the diagonal, with half of it while it is made, or three vectors and
-/// the diagonal; and the Bessel functions.
-pub(crate) fn bytes(shape: &Shape) -> u64 {
-    (shape.states() as u64).saturating_mul(8 * 4).saturating_add(Operator::bytes(shape)).saturating_add(64 << 10)
+/// Bytes that [`evolve`] takes for so many states, beside them and the operator: three vectors and the Bessel functions.
+pub(crate) fn bytes(states: u64) -> u64 {
+    states.saturating_mul(8 * 3).saturating_add(64 << 10)
 }
 
 /// The number of terms until the Bessel functions of `half_width` have vanished.
@@ -57,9 +73,9 @@ fn terms(half_width: f64) -> f64 {
     (half_width + 13.0 * half_width.cbrt() + 25.0).ceil()
 }
 
-struct Series {
+struct Series<P> {
     /// `2 (H - c) / a`.
-    operator: Operator,
+    operator: P,
     /// Into how many equal steps the evolution is cut.
     steps: f64,
     /// `(2 - δ_k0) J_k` of one step.
@@ -72,27 +88,18 @@ struct Series {
     imaginary: Vec<f64>,
 }
 
-impl Series {
-    fn new(hamiltonian: &SpinHamiltonian, shape: &Shape, stop: &StopFlag) -> Result<Self, SimulationError> {
-        let mut diagonal = hamiltonian.diagonal(shape, Double::value, stop)?;
-        let range = diagonal
-            .iter()
-            .fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], &energy| [low.min(energy), high.max(energy)]);
-        let [lowest, highest] = hamiltonian.spectrum(shape, Some(range));
-        let (centre, half_width) = (0.5 * (lowest + highest), 0.5 * (highest - lowest));
-        // Nothing happens but a phase.
-        let scale = if half_width < VANISHED { 0.0 } else { 2.0 / half_width };
-        diagonal.iter_mut().for_each(|energy| *energy = (*energy - centre) * scale);
+impl<P: Product> Series<P> {
+    fn new(operator: P, centre: f64, half_width: f64, states: usize) -> Result<Self, SimulationError> {
         let steps = (half_width / STEP).ceil().max(1.0);
         let mut coefficients = bessel(half_width / steps);
         coefficients.iter_mut().skip(1).for_each(|coefficient| *coefficient *= 2.0);
         Ok(Self {
-            operator: hamiltonian.operator(shape, scale, diagonal),
+            operator,
             steps,
             coefficients,
             phase: Double::from(centre / steps).phase(),
-            current: filled(0.0, shape.states())?,
-            previous: filled(0.0, shape.states())?,
+            current: filled(0.0, states)?,
+            previous: filled(0.0, states)?,
             imaginary: Vec::new(),
         })
     }

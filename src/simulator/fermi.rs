@@ -88,6 +88,16 @@ impl FermionState {
         &self.shape
     }
 
+    /// How its modes are counted.
+    pub(crate) fn order(&self) -> ModeOrder {
+        self.order
+    }
+
+    /// The strings of its rows and of its columns.
+    pub(crate) fn sides(&self) -> [&Strings; 2] {
+        [&self.sides[0], &self.sides[1]]
+    }
+
     /// The number of amplitudes.
     pub fn states(&self) -> usize {
         self.parts[0].len()
@@ -222,12 +232,7 @@ impl FermionState {
         let [re, im] = &mut self.parts;
         let act = |((row, re), im): ((&u64, &mut [f64]), &mut [f64])| {
             for ((column, re), im) in columns.iter().zip(re).zip(im) {
-                let both = match order {
-                    ModeOrder::BySpin => row & column,
-                    // Each even bit is the second mode of a site, the bit above it the first one.
-                    ModeOrder::Natural => row & (row >> 1) & (u64::MAX / 3),
-                };
-                let turned = Complex64::new(*re, *im) * phases[both.count_ones() as usize];
+                let turned = Complex64::new(*re, *im) * phases[doubly(order, *row, *column) as usize];
                 (*re, *im) = (turned.re, turned.im);
             }
         };
@@ -239,6 +244,27 @@ impl FermionState {
             rows.with_min_len((PARALLEL / width).max(1)).for_each(act);
         }
         Ok(stop.check()?)
+    }
+
+    /// Lets `act` change the amplitudes, row by row, after all gates so far; in its order of the modes, with the signs of
+    /// [`ModeOrder`]. After an error there is no state left.
+    pub(crate) fn with_amplitudes(
+        &mut self,
+        act: impl FnOnce(&mut [Complex64]) -> Result<(), SimulationError>,
+    ) -> Result<(), SimulationError> {
+        let [re, im] = std::mem::take(&mut self.parts);
+        let mut psi = filled(Complex64::ZERO, re.len())?;
+        for ((amplitude, re), im) in psi.iter_mut().zip(&re).zip(&im) {
+            *amplitude = Complex64::new(*re, *im);
+        }
+        drop([re, im]);
+        act(&mut psi)?;
+        self.parts = [filled(0.0, psi.len())?, filled(0.0, psi.len())?];
+        let [re, im] = &mut self.parts;
+        for ((amplitude, re), im) in psi.iter().zip(re).zip(im) {
+            (*re, *im) = (amplitude.re, amplitude.im);
+        }
+        Ok(())
     }
 
     fn add(&mut self, side: usize, gate: SideGate, stop: &StopFlag) -> Result<(), SimulationError> {
@@ -263,11 +289,15 @@ impl FermionState {
         side::apply(&mut self.parts, lens, side, &gates, stop)
     }
 
-    /// Bytes of the state of so many fermions on each side.
+    /// Bytes of the strings of so many fermions on each side.
+    pub(crate) fn string_bytes(modes: [usize; 2], fermions: [usize; 2]) -> u64 {
+        let [rows, columns] = [0, 1].map(|side| Strings::bytes(modes[side], fermions[side]));
+        rows.saturating_add(columns)
+    }
+
+    /// The same with the amplitudes.
     pub(crate) fn bytes(modes: [usize; 2], fermions: [usize; 2]) -> u64 {
-        let strings = [0, 1].map(|side| Strings::bytes(modes[side], fermions[side]));
-        let states = states(modes, fermions).saturating_mul(16);
-        states.saturating_add(strings[0]).saturating_add(strings[1])
+        states(modes, fermions).saturating_mul(16).saturating_add(Self::string_bytes(modes, fermions))
     }
 
     /// Bytes that gates take beside it.
@@ -276,6 +306,16 @@ impl FermionState {
         let gathered = [0, 1].map(|side| side::gathered_bytes(modes[side], fermions[side], gates));
         side::bytes(lens).saturating_add(gathered[0]).saturating_add(gathered[1])
     }
+}
+
+/// The number of sites with both modes occupied.
+pub(crate) fn doubly(order: ModeOrder, row: u64, column: u64) -> u32 {
+    let both = match order {
+        ModeOrder::BySpin => row & column,
+        // Each even bit is the second mode of a site, the bit above it the first one.
+        ModeOrder::Natural => row & (row >> 1) & (u64::MAX / 3),
+    };
+    both.count_ones()
 }
 
 /// The number of states of so many fermions in so many modes on each side.

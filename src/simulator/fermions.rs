@@ -1,4 +1,4 @@
-//! Fermions in tweezers: `load`, `fhop`, `fint`, `fphase`, `frx`, `fry`, `frz` on modes, two per site.
+//! Fermions in tweezers: `load`, `fhop`, `fint`, `fphase`, `fhubbard`, `frx`, `fry`, `frz` on modes, two per site.
 
 use qspool_driver::{Program, StopFlag};
 
@@ -6,6 +6,7 @@ use super::double::Double;
 use super::error::{Problem, SimulationError};
 use super::fermi::{self, FermionState, ModeOrder};
 use super::hopping::hop;
+use super::hubbard::Hubbard;
 use super::instruction::{Step, measured_wires};
 use super::register::Shape;
 use super::registry::Simulator;
@@ -28,18 +29,22 @@ impl Simulator for Fermions {
     }
 
     fn gate_bytes(&self, program: &Program, shape: &Shape) -> u64 {
-        let modes = order(program).sides(shape.num_wires());
+        let (order, wires) = (order(program), shape.num_wires());
+        let modes = order.sides(wires);
+        let hubbards = || Step::all(program).filter_map(|step| hubbard(step, wires).ok().flatten());
         // Two parts of an `fhop`, each of at most three rotations and phases before and behind.
-        let gates = Step::all(program).filter(|step| !matches!(step.name(), "load" | "measure")).count();
+        let others = Step::all(program).count().saturating_mul(16);
+        let gates = hubbards().map(|hubbard| hubbard.gates()).fold(others, usize::saturating_add);
+        let is_late = fillings(program, shape).nth(1).is_some();
         let bytes = fillings(program, shape).map(|fermions| {
             // While one fermion more comes in, both states are there.
             let [rows, columns] = fermions;
             let before = [[rows.saturating_sub(1), columns], [rows, columns.saturating_sub(1)]];
-            let before = before.map(|fermions| FermionState::bytes(modes, fermions));
-            let gates = FermionState::gate_bytes(modes, fermions, gates.saturating_mul(16));
-            let comes_in = if fillings(program, shape).count() > 1 { before[0].max(before[1]) } else { 0 };
-            let strings = FermionState::bytes(modes, fermions) - 16 * fermi::states(modes, fermions).min(u64::MAX / 16);
-            strings.saturating_add(gates.max(comes_in))
+            let [a, b] = before.map(|fermions| FermionState::bytes(modes, fermions));
+            let comes_in = if is_late { a.max(b) } else { 0 };
+            let hubbard = hubbards().map(|hubbard| hubbard.bytes(order, fermions)).max().unwrap_or(0);
+            let gates = FermionState::gate_bytes(modes, fermions, gates);
+            FermionState::string_bytes(modes, fermions).saturating_add(gates.max(comes_in).max(hubbard))
         });
         bytes.max().unwrap_or(0).saturating_add(8192)
     }
@@ -67,7 +72,7 @@ impl Simulator for Fermions {
     }
 }
 
-const KNOWN: [&str; 9] = ["load", "fhop", "fint", "fphase", "frx", "fry", "frz", "barrier", "measure"];
+const KNOWN: [&str; 10] = ["load", "fhop", "fint", "fphase", "fhubbard", "frx", "fry", "frz", "barrier", "measure"];
 
 /// The order of the modes in which no gate leads from one side to the other.
 fn order(program: &Program) -> ModeOrder {
@@ -104,6 +109,19 @@ fn loaded(step: Step, modes: usize) -> Result<usize, SimulationError> {
     Ok(mode)
 }
 
+/// `fhubbard` J_0 … , U, μ_0 … on all modes: hops of -J_s from site s to the next one, U where a site is full, μ_s on
+/// site s. None for other instructions.
+fn hubbard(step: Step, modes: usize) -> Result<Option<Hubbard>, SimulationError> {
+    if step.name() != "fhubbard" {
+        return Ok(None);
+    }
+    let params = step.all_params(modes)?;
+    let (hops, rest) = params.split_at(modes / 2 - 1);
+    let (&interaction, potentials) = rest.split_first().unwrap_or((&0.0, &[]));
+    let hops = hops.iter().map(|hop| -hop).collect();
+    Ok(Some(Hubbard { hops, interaction, potentials: potentials.to_vec() }))
+}
+
 /// Two different modes.
 fn two_modes(step: Step, modes: usize) -> Result<[usize; 2], SimulationError> {
     let pair: [usize; 2] = step.wires(modes)?;
@@ -115,6 +133,9 @@ fn two_modes(step: Step, modes: usize) -> Result<[usize; 2], SimulationError> {
 
 fn act(step: Step, state: &mut FermionState, stop: &StopFlag) -> Result<(), SimulationError> {
     let modes = state.shape().num_wires();
+    if let Some(hubbard) = hubbard(step, modes)? {
+        return hubbard.evolve(state, stop);
+    }
     match step.name() {
         "load" => {
             let mode = loaded(step, modes)?;

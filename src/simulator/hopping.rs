@@ -52,6 +52,20 @@ fn hop_together(
         matrix[(p, q)] += 1.0;
         matrix[(q, p)] += 1.0;
     }
+    evolve_one_particle(state, &modes, matrix, theta, stop)
+}
+
+/// Applies `exp(-iθ Σ_pq h_pq c†_p c_q)` for a real symmetric matrix `h` over some modes of one side.
+///
+/// Rotations of two modes and phases, by the eigenvectors of the matrix. Source: Kivlichan et al., Phys. Rev. Lett. 120,
+/// 110501 (2018).
+pub(crate) fn evolve_one_particle(
+    state: &mut FermionState,
+    modes: &[usize],
+    matrix: DMatrix<f64>,
+    theta: f64,
+    stop: &StopFlag,
+) -> Result<(), SimulationError> {
     let eigen = matrix.symmetric_eigen();
     // The signs that are left of the eigenvectors commute with the phases.
     let rotations = givens(eigen.eigenvectors);

@@ -31,12 +31,19 @@ impl<'a> Step<'a> {
 
     /// Its `N` parameters.
     pub fn params<const N: usize>(&self) -> Result<[f64; N], SimulationError> {
-        let found = &self.instruction.params;
-        let params = <[f64; N]>::try_from(found.as_slice())
-            .map_err(|_| self.fail(Problem::ParamCount { found: found.len(), allowed: N }))?;
-        match params.iter().find(|value| value.is_nan() || value.abs() > MAX_PARAM) {
+        let params = self.all_params(N)?;
+        <[f64; N]>::try_from(params).map_err(|_| self.fail(Problem::ParamCount { found: params.len(), allowed: N }))
+    }
+
+    /// Its `count` parameters.
+    pub fn all_params(&self, count: usize) -> Result<&'a [f64], SimulationError> {
+        let found = self.instruction.params.as_slice();
+        if found.len() != count {
+            return Err(self.fail(Problem::ParamCount { found: found.len(), allowed: count }));
+        }
+        match found.iter().find(|value| value.is_nan() || value.abs() > MAX_PARAM) {
             Some(&value) => Err(self.fail(Problem::Param { value, limit: MAX_PARAM })),
-            None => Ok(params),
+            None => Ok(found),
         }
     }
 

@@ -12,6 +12,7 @@ mod fermi;
 mod fermions;
 mod hamiltonian;
 mod hopping;
+mod hubbard;
 mod instruction;
 mod inverse;
 mod multiqudit;

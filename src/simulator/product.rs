@@ -14,6 +14,7 @@ use pulp::{Arch, Simd, WithSimd};
 use qspool_driver::StopFlag;
 use rayon::prelude::*;
 
+use super::chebyshev::Product;
 use super::error::SimulationError;
 use super::register::{PARALLEL, Shape};
 
@@ -87,32 +88,6 @@ impl Operator {
         shape.dims().iter().map(of_wire).fold(1024, u64::saturating_add)
     }
 
-    /// `y ← H x - y`, then `sum ← sum + weight·y`, all in one pass.
-    ///
-    /// `O(terms)` per state; looks at `stop` in each block, and leaves `y` unfinished when it is raised.
-    pub(crate) fn recur(
-        &self,
-        x: &[f64],
-        y: &mut [f64],
-        weight: f64,
-        sum: &mut [f64],
-        stop: &StopFlag,
-    ) -> Result<(), SimulationError> {
-        let act = |(index, (y, sum)): (usize, (&mut [f64], &mut [f64]))| {
-            if stop.is_raised() {
-                return;
-            }
-            self.arch.dispatch(Block { operator: self, first: index * self.block, x, y, weight, sum });
-        };
-        if x.len() < PARALLEL {
-            y.chunks_exact_mut(self.block).zip(sum.chunks_exact_mut(self.block)).enumerate().for_each(act);
-        } else {
-            let blocks = y.par_chunks_exact_mut(self.block).zip(sum.par_chunks_exact_mut(self.block));
-            blocks.enumerate().for_each(act);
-        }
-        Ok(stop.check()?)
-    }
-
     /// The block of `H x - y` that begins at `first`.
     #[inline(always)]
     fn block(&self, first: usize, x: &[f64], y: &mut [f64]) {
@@ -148,6 +123,32 @@ impl Operator {
                 hop.between_blocks(first, x, y);
             }
         }
+    }
+}
+
+impl Product for Operator {
+    /// `O(terms)` per state; looks at `stop` in each block.
+    fn recur(
+        &self,
+        x: &[f64],
+        y: &mut [f64],
+        weight: f64,
+        sum: &mut [f64],
+        stop: &StopFlag,
+    ) -> Result<(), SimulationError> {
+        let act = |(index, (y, sum)): (usize, (&mut [f64], &mut [f64]))| {
+            if stop.is_raised() {
+                return;
+            }
+            self.arch.dispatch(Block { operator: self, first: index * self.block, x, y, weight, sum });
+        };
+        if x.len() < PARALLEL {
+            y.chunks_exact_mut(self.block).zip(sum.chunks_exact_mut(self.block)).enumerate().for_each(act);
+        } else {
+            let blocks = y.par_chunks_exact_mut(self.block).zip(sum.par_chunks_exact_mut(self.block));
+            blocks.enumerate().for_each(act);
+        }
+        Ok(stop.check()?)
     }
 }
 

@@ -10,6 +10,7 @@ use super::double::Double;
 use super::eigen::Eigenbasis;
 use super::error::SimulationError;
 use super::hamiltonian::SpinHamiltonian;
+use super::product::Operator;
 use super::register::{Register, Shape, filled, float};
 
 /// More operations than this are refused: at some 10^9 in a second they take hours.
@@ -18,10 +19,40 @@ const MAX_OPERATIONS: f64 = 2e13;
 /// Operations of the diagonalisation of a matrix, per cube of its rows.
 const DIAGONALISATION: f64 = 12.0;
 
+/// How an evolution is done.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Way {
+pub(crate) enum Way {
     Diagonalisation,
     Series,
+}
+
+/// The cheaper way, and what it costs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cost {
+    pub(crate) way: Way,
+    states: usize,
+    operations: f64,
+}
+
+impl Cost {
+    /// Of so many states in blocks of at most so many `rows`, with so many elements in a row, and eigenvalues within
+    /// `spectrum`.
+    pub(crate) fn new(states: usize, rows: usize, elements: usize, [lowest, highest]: [f64; 2]) -> Self {
+        let diagonalisation = DIAGONALISATION * float(rows) * float(rows) * float(states);
+        let per_product = 4.0 * float(states) * float(2 + elements);
+        let series = per_product * chebyshev::products(0.5 * (highest - lowest));
+        let way = if diagonalisation <= series { Way::Diagonalisation } else { Way::Series };
+        Self { way, states, operations: diagonalisation.min(series) }
+    }
+
+    /// The way, or the error that it takes too long.
+    pub(crate) fn allowed(self) -> Result<Way, SimulationError> {
+        let Self { way, states, operations } = self;
+        if operations > MAX_OPERATIONS {
+            return Err(SimulationError::TooLong { states: states as u64, operations, allowed: MAX_OPERATIONS });
+        }
+        Ok(way)
+    }
 }
 
 /// Applies `exp(-iH)` to the register. The error is about `ε‖H‖`, or 1e-13 if that is more.
@@ -30,14 +61,9 @@ pub(crate) fn evolve(
     register: &mut Register,
     stop: &StopFlag,
 ) -> Result<(), SimulationError> {
-    let (way, operations) = cheapest(hamiltonian, register.shape());
-    if operations > MAX_OPERATIONS {
-        let states = register.shape().states() as u64;
-        return Err(SimulationError::TooLong { states, operations, allowed: MAX_OPERATIONS });
-    }
-    match way {
+    match cheapest(hamiltonian, register.shape()).allowed()? {
         Way::Diagonalisation => diagonalise(hamiltonian, register, stop),
-        Way::Series => chebyshev::evolve(hamiltonian, register, stop),
+        Way::Series => series(hamiltonian, register, stop),
     }
 }
 
@@ -45,33 +71,46 @@ pub(crate) fn evolve(
 pub(crate) fn bytes(hamiltonian: &SpinHamiltonian, shape: &Shape) -> u64 {
     let states = shape.states() as u64;
     let elements = shape.dims().iter().map(|&dim| dim as u64).sum::<u64>().saturating_mul(96);
-    let work = match cheapest(hamiltonian, shape).0 {
+    let work = match cheapest(hamiltonian, shape).way {
         Way::Diagonalisation => {
             let rows = largest_block(hamiltonian, shape) as u64;
             // The diagonal, with half of it while it is made; the order of the states and its inverse.
             let tables = states.saturating_mul(16 + 8 + 8 + 8);
             Eigenbasis::solver_bytes(rows).saturating_add(Eigenbasis::work_bytes(rows, 1)).saturating_add(tables)
         }
-        Way::Series => chebyshev::bytes(shape),
+        // The diagonal takes half as much again while it is made, before there are other vectors.
+        Way::Series => chebyshev::bytes(states).saturating_add(Operator::bytes(shape)).saturating_add(8 * states),
     };
     work.saturating_add(elements).saturating_add(1024)
 }
 
-/// The cheaper way, and the operations that it takes.
-fn cheapest(hamiltonian: &SpinHamiltonian, shape: &Shape) -> (Way, f64) {
-    let states = float(shape.states());
-    let rows = float(largest_block(hamiltonian, shape));
-    let diagonalisation = DIAGONALISATION * rows * rows * states;
-    let [lowest, highest] = hamiltonian.spectrum(shape, None);
-    let per_product = 4.0 * states * float(2 + hamiltonian.terms(shape));
-    let series = per_product * chebyshev::products(0.5 * (highest - lowest));
-    if diagonalisation <= series { (Way::Diagonalisation, diagonalisation) } else { (Way::Series, series) }
+fn cheapest(hamiltonian: &SpinHamiltonian, shape: &Shape) -> Cost {
+    let (rows, spectrum) = (largest_block(hamiltonian, shape), hamiltonian.spectrum(shape, None));
+    Cost::new(shape.states(), rows, hamiltonian.terms(shape), spectrum)
 }
 
 /// The rows of the largest block, at most: in a block the other wires fix the level of the largest.
 fn largest_block(hamiltonian: &SpinHamiltonian, shape: &Shape) -> usize {
     let largest = if hamiltonian.conserves_levels() { shape.dims().iter().copied().max().unwrap_or(1) } else { 1 };
     shape.states() / largest
+}
+
+/// The evolution by a series, whatever it costs.
+pub(crate) fn series(
+    hamiltonian: &SpinHamiltonian,
+    register: &mut Register,
+    stop: &StopFlag,
+) -> Result<(), SimulationError> {
+    let (shape, psi) = register.parts_mut();
+    let mut diagonal = hamiltonian.diagonal(shape, Double::value, stop)?;
+    let range = diagonal
+        .iter()
+        .fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], &energy| [low.min(energy), high.max(energy)]);
+    let operator = |centre: f64, scale: f64| {
+        diagonal.iter_mut().for_each(|energy| *energy = (*energy - centre) * scale);
+        Ok(hamiltonian.operator(shape, scale, diagonal))
+    };
+    chebyshev::evolve(psi, hamiltonian.spectrum(shape, Some(range)), operator, stop)
 }
 
 fn diagonalise(hamiltonian: &SpinHamiltonian, register: &mut Register, stop: &StopFlag) -> Result<(), SimulationError> {
@@ -145,7 +184,7 @@ mod tests {
         let (mut diagonalised, mut series) = (start.clone(), start);
         let stop = StopFlag::default();
         diagonalise(hamiltonian, &mut diagonalised, &stop).expect("converges");
-        chebyshev::evolve(hamiltonian, &mut series, &stop).expect("not stopped");
+        super::series(hamiltonian, &mut series, &stop).expect("not stopped");
         let distance = distance(&diagonalised, &series);
         assert!(distance < allowed, "{dims:?} {hamiltonian:?}: {distance:e}");
     }
@@ -181,7 +220,7 @@ mod tests {
         gates.twist(&mut start, 0, [1.0, 0.0, 0.0], &stop).expect("converges");
         let (mut twisted, mut series) = (start.clone(), start);
         gates.twist(&mut twisted, 0, [1.0, 1.0, 1.0], &stop).expect("converges");
-        chebyshev::evolve(&hamiltonian(1, [1.0, 1.0, 1.0, 0.0, 0.0]), &mut series, &stop).expect("not stopped");
+        super::series(&hamiltonian(1, [1.0, 1.0, 1.0, 0.0, 0.0]), &mut series, &stop).expect("not stopped");
         let distance = distance(&twisted, &series);
         assert!(distance < 1e-11, "{distance:e}");
     }
@@ -189,7 +228,7 @@ mod tests {
     #[test]
     fn the_cost_decides() {
         let way = |dims: &[usize], p| {
-            cheapest(&hamiltonian(dims.len(), p), &Shape::new(dims.iter().copied()).expect("small")).0
+            cheapest(&hamiltonian(dims.len(), p), &Shape::new(dims.iter().copied()).expect("small")).way
         };
         assert_eq!(way(&[2; 5], [1e7; 5]), Way::Diagonalisation);
         assert_eq!(way(&[16; 4], [1.0, 0.5, 0.1, 0.02, 0.05]), Way::Series);

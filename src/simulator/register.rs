@@ -162,11 +162,9 @@ impl Register {
     }
 
     /// Scales all amplitudes so that the squared norm is 1.
+    #[cfg(test)]
     pub(crate) fn normalise(&mut self) {
-        let scale = self.norm_sqr().sqrt().recip();
-        for amplitude in &mut self.psi {
-            *amplitude *= scale;
-        }
+        normalise(&mut self.psi);
     }
 
     /// Replaces the amplitudes `x`, `y` of each two levels `k < N - k` of `wire` by `(x + y)/√2` and `(x - y)/√2`, the even
@@ -205,6 +203,14 @@ impl Register {
         let act =
             |[level, fast_level]: [usize; 2], run: &mut [Complex64]| scale(run, phases[level * width + fast_level]);
         self.shape.pair_runs(&mut self.psi, [slow, fast], act);
+    }
+}
+
+/// Scales all amplitudes so that the squared norm is 1.
+pub(crate) fn normalise(psi: &mut [Complex64]) {
+    let scale = psi.iter().map(Complex64::norm_sqr).sum::<f64>().sqrt().recip();
+    for amplitude in psi {
+        *amplitude *= scale;
     }
 }
 

@@ -171,7 +171,7 @@ mod tests {
                 let mut line = Register::from_amplitudes(Shape::new([dims[wire]]).expect("small"), line);
                 let drive = SpinHamiltonian { drive: 1.7, ..SpinHamiltonian::default() };
                 let norm = line.norm_sqr();
-                crate::simulator::chebyshev::evolve(&drive, &mut line, &StopFlag::default()).expect("not stopped");
+                crate::simulator::propagator::series(&drive, &mut line, &StopFlag::default()).expect("not stopped");
                 lines.push((base, norm.sqrt(), line));
             }
             let rotation = Rotation::new(dims[wire], &StopFlag::default()).expect("small");

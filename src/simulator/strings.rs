@@ -22,9 +22,10 @@ const BINOMIALS: [[u64; MAX_MODES + 1]; MAX_MODES + 1] = {
     table
 };
 
-/// In how many ways `fermions` are put into `modes`, at most [`MAX_MODES`]; 0 where there are too many of them.
+/// In how many ways `fermions` are put into `modes`; 0 where there are too many of them, more than fit in a number where
+/// there are more than [`MAX_MODES`].
 pub(crate) fn count(modes: usize, fermions: usize) -> u64 {
-    BINOMIALS[modes].get(fermions).copied().unwrap_or(0)
+    BINOMIALS.get(modes).map_or(u64::MAX, |row| row.get(fermions).copied().unwrap_or(0))
 }
 
 /// The ways to put a number of fermions into some modes, rising: in each, one bit per mode, mode 0 the highest.

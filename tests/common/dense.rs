@@ -241,9 +241,19 @@ fn fermion_hamiltonian(instruction: &Instruction) -> Option<Matrix> {
     let wires: Vec<usize> = instruction.wires.iter().map(|&wire| wire as usize).collect();
     let hop = |to: usize, from: usize| annihilator(to).adjoint().times(&annihilator(from)).with_adjoint();
     let sum = |parts: Vec<Matrix>| parts.iter().fold(Matrix::zero(256), Matrix::plus);
+    let interaction = || sum((0..4).map(|site| number(2 * site).times(&number(2 * site + 1))).collect());
     let matrix = match instruction.name.as_str() {
+        "fhubbard" => {
+            let (hops, potentials) = (&instruction.params[..3], &instruction.params[4..]);
+            let between = |site: usize| hop(2 * site, 2 * site + 2).plus(&hop(2 * site + 1, 2 * site + 3));
+            let on = |site: usize| number(2 * site).plus(&number(2 * site + 1));
+            let mut parts = vec![interaction().scaled(instruction.params[3])];
+            parts.extend(hops.iter().enumerate().map(|(site, strength)| between(site).scaled(-strength)));
+            parts.extend(potentials.iter().enumerate().map(|(site, &strength)| on(site).scaled(strength)));
+            return Some(sum(parts));
+        }
         "fhop" => hop(wires[0], wires[2]).plus(&hop(wires[1], wires[3])),
-        "fint" => sum((0..4).map(|site| number(2 * site).times(&number(2 * site + 1))).collect()),
+        "fint" => interaction(),
         "fphase" => sum(wires.into_iter().map(number).collect()),
         _ => return None,
     };
