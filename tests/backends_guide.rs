@@ -76,7 +76,7 @@ fn the_schema_takes_a_job_and_the_simulator_runs_it() {
     let valid = schema.validate(job_text.as_bytes()).expect("a valid job");
     let program = &valid.experiments[0].program;
     let outcome = Oscillator.run(program, &mut ShotRandom::from_seed(1), &StopFlag::default()).expect("runs");
-    assert_eq!((outcome.rows(), outcome.shots()), (&[Box::from([5])][..], &[0, 0, 0][..]));
+    assert_eq!((outcome.rows().collect(), outcome.shots()), (vec![&[5_i64][..]], &[0, 0, 0][..]));
     let rejection = schema.validate(job(r#"["load", [0], [101]]"#).as_bytes()).expect_err("too many quanta");
     assert!(rejection.to_string().contains("instruction 0 (load)"), "{rejection}");
 }
@@ -85,7 +85,7 @@ fn the_schema_takes_a_job_and_the_simulator_runs_it() {
 fn the_oscillator_runs_like_any_simulator() {
     let program = program(&[("load", &[7.0]), ("phase", &[0.3]), ("measure", &[])]);
     let outcome = Oscillator.run(&program, &mut ShotRandom::from_seed(1), &StopFlag::default()).expect("runs");
-    assert_eq!(outcome.rows(), [Box::from([7])]);
+    assert_eq!(outcome.rows().collect::<Vec<_>>(), [[7]]);
     assert_eq!(outcome.shots(), [0; 20]);
     assert_eq!(Oscillator.value_digits(&program), 3);
     assert!(Oscillator.memory(&program) > 101 * 101 * 8);

@@ -96,7 +96,7 @@ fn whole(value: &Value) -> u32 {
 
 /// One text per shot, as in a result document.
 fn memory(outcome: &Outcome) -> Vec<String> {
-    let row = |&shot: &u32| outcome.rows()[shot as usize].iter().map(i64::to_string).collect::<Vec<_>>().join(" ");
+    let row = |&shot: &u32| outcome.row(shot).iter().map(i64::to_string).collect::<Vec<_>>().join(" ");
     outcome.shots().iter().map(row).collect()
 }
 

@@ -601,7 +601,7 @@ fn exchange_conserves_the_number_of_excitations() {
 fn shots(backend: &str, program: &Program, mut random: ShotRandom) -> Vec<Vec<i64>> {
     let simulator = simulator(backend).expect("one of the four");
     let outcome = simulator.run(program, &mut random, &StopFlag::default()).expect("runs");
-    outcome.shots().iter().map(|&shot| outcome.rows()[shot as usize].to_vec()).collect()
+    outcome.shots().iter().map(|&shot| outcome.row(shot).to_vec()).collect()
 }
 
 #[test]

@@ -35,7 +35,7 @@ impl ShownResult {
     /// The result of one experiment that did not become a document.
     pub(super) fn of_outcome(name: &str, outcome: &Outcome) -> Self {
         let shown = |row: &[i64]| row.iter().map(i64::to_string).collect::<Vec<_>>().join(" ");
-        let rows: Vec<String> = outcome.rows().iter().map(|row| shown(row)).collect();
+        let rows: Vec<String> = outcome.rows().map(shown).collect();
         let memory = outcome.shots().iter().map(|&shot| rows[shot as usize].clone()).collect();
         let header = ShownHeader { name: name.to_owned() };
         Self { results: vec![ShownExperiment { header, data: ShownData { memory } }] }

@@ -74,7 +74,7 @@ pub(super) struct NewArguments {
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..))]
     max_states: Option<u32>,
     /// Gates to add, separated by commas, with the names and signs of qiskit-cold-atom: `rly`, `OAT` of `singlequdit`,
-    /// `rydberg_blockade` of `rydberg`, `frx`, `fry`, `frz` of `fermions`.
+    /// `rydberg_blockade` of `rydberg`, `fhubbard`, `frx`, `fry`, `frz` of `fermions`.
     #[arg(long, value_delimiter = ',', value_name = "GATE")]
     gates: Vec<String>,
     /// The file to write, which must not be there yet; its name is that of the schema. Without it the schema is printed.

@@ -109,8 +109,8 @@ fn loaded(step: Step, modes: usize) -> Result<usize, SimulationError> {
     Ok(mode)
 }
 
-/// `fhubbard` J_0 … , U, μ_0 … on all modes: hops of -J_s from site s to the next one, U where a site is full, μ_s on
-/// site s. None for other instructions.
+/// `fhubbard` J…, U, μ… on all modes: hops of -J from each site to the next one, U where a site is full, μ on each
+/// site. None for other instructions.
 fn hubbard(step: Step, modes: usize) -> Result<Option<Hubbard>, SimulationError> {
     if step.name() != "fhubbard" {
         return Ok(None);

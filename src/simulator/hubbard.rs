@@ -253,7 +253,7 @@ impl Product for HubbardMatrix {
     ) -> Result<(), SimulationError> {
         let act = |(row, (y, sum)): (usize, (&mut [f64], &mut [f64]))| {
             if !stop.is_raised() {
-                self.arch.dispatch(Row { matrix: self, row, x, y, weight, sum });
+                self.arch.dispatch(Row { matrix: self, number: row, x, y, weight, sum });
             }
         };
         if x.len() < PARALLEL {
@@ -269,7 +269,7 @@ impl Product for HubbardMatrix {
 /// A row of the state.
 struct Row<'a> {
     matrix: &'a HubbardMatrix,
-    row: usize,
+    number: usize,
     x: &'a [f64],
     y: &'a mut [f64],
     weight: f64,
@@ -282,14 +282,14 @@ impl WithSimd for Row<'_> {
     #[expect(clippy::inline_always, reason = "else it would not use the vector unit")]
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Self { matrix, row, x, y, weight, sum } = self;
-        let own = row * matrix.columns..(row + 1) * matrix.columns;
+        let Self { matrix, number, x, y, weight, sum } = self;
+        let own = number * matrix.columns..(number + 1) * matrix.columns;
         let own_x = &x[own.clone()];
         for (column, ((y, x), energy)) in y.iter_mut().zip(own_x).zip(&matrix.diagonal[own]).enumerate() {
             let hops = matrix.hops[1].of(column).iter().map(|&(to, element)| element * own_x[to]);
             *y = energy * x - *y + hops.sum::<f64>();
         }
-        for &(to, element) in matrix.hops[0].of(row) {
+        for &(to, element) in matrix.hops[0].of(number) {
             add_scaled(y, &x[to * matrix.columns..(to + 1) * matrix.columns], element);
         }
         add_scaled(sum, y, weight);

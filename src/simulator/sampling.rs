@@ -14,7 +14,7 @@ pub enum State {
     /// An amplitude for each state of a register.
     Register(Register),
     /// Amplitudes for the states with a fixed number of fermions.
-    Fermions(FermionState),
+    Fermions(Box<FermionState>),
 }
 
 impl From<Register> for State {
@@ -25,7 +25,7 @@ impl From<Register> for State {
 
 impl From<FermionState> for State {
     fn from(fermions: FermionState) -> Self {
-        Self::Fermions(fermions)
+        Self::Fermions(Box::new(fermions))
     }
 }
 
@@ -109,7 +109,7 @@ impl Prepared {
         let sums = Sums::new(&state)?;
         let shape = state.shape().clone();
         drop(state);
-        let mut rows = Rows::new(&shape, &measured, sums.sums.len())?;
+        let mut rows = Rows::new(&shape, &measured, sums.running.len())?;
         let mut outcome = Outcome::with_capacity(shots as usize);
         for shot in 0..shots as usize {
             if shot % SHOTS_PER_LOOK == 0 {
@@ -134,7 +134,7 @@ impl Prepared {
 ///
 /// Source: Chen and Asau, AIIE Transactions 6, 163 (1974). Gives the same index as a binary search.
 struct Sums {
-    sums: Vec<f64>,
+    running: Vec<f64>,
     /// The index of each, where not all states have one.
     indices: Option<Vec<usize>>,
     /// At `j`: the first index whose sum exceeds `j / guide.len()`.
@@ -168,7 +168,7 @@ impl Sums {
             }
             *first = u32::try_from(index).unwrap_or(u32::MAX);
         }
-        Ok(Self { sums, indices, guide })
+        Ok(Self { running: sums, indices, guide })
     }
 
     /// The index of the state at this place.
@@ -181,7 +181,7 @@ impl Sums {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "u is in [0, 1)")]
         let entry = (u * float(self.guide.len())) as usize;
         let mut index = self.guide[entry] as usize;
-        while index + 1 < self.sums.len() && self.sums[index] <= u {
+        while index + 1 < self.running.len() && self.running[index] <= u {
             index += 1;
         }
         index
@@ -297,7 +297,7 @@ mod tests {
             let sums = Sums::new(&register(weights).into()).expect("small");
             let mut random = ShotRandom::from_seed(7);
             for u in (0..10_000).map(|_| random.next_double()).chain([0.0, 1.0 - f64::EPSILON / 2.0]) {
-                assert_eq!(sums.find(u), sums.sums.partition_point(|&sum| sum <= u), "{u}");
+                assert_eq!(sums.find(u), sums.running.partition_point(|&sum| sum <= u), "{u}");
             }
         }
     }
@@ -319,7 +319,7 @@ mod tests {
                     .iter()
                     .map(|&wire| i64::try_from(register.shape().level(index, wire)).expect("small"))
                     .collect();
-                assert_eq!(*outcome.rows()[shot as usize], *expected, "{measured:?}");
+                assert_eq!(outcome.row(shot), expected, "{measured:?}");
             }
         }
     }
@@ -336,7 +336,7 @@ mod tests {
             let prepared = Prepared { state: register(&[1.0; 64]).into(), measured: vec![0, 0], drawn_before };
             let mut random = ShotRandom::from_seed(1);
             let outcome = prepared.sample(shots, &mut random, &StopFlag::default()).expect("not stopped");
-            outcome.shots().iter().map(|&shot| outcome.rows()[shot as usize].to_vec()).collect::<Vec<_>>()
+            outcome.shots().iter().map(|&shot| outcome.row(shot).to_vec()).collect::<Vec<_>>()
         };
         let all = draw(0, 20);
         assert_eq!(draw(5, 15), all[5..]);

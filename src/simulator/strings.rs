@@ -7,7 +7,7 @@ use super::register::filled;
 pub(crate) const MAX_MODES: usize = 48;
 
 /// Pascal's triangle.
-const BINOMIALS: [[u64; MAX_MODES + 1]; MAX_MODES + 1] = {
+static BINOMIALS: [[u64; MAX_MODES + 1]; MAX_MODES + 1] = {
     let mut table = [[0; MAX_MODES + 1]; MAX_MODES + 1];
     let mut n = 0;
     while n <= MAX_MODES {
@@ -77,7 +77,7 @@ impl Strings {
 
     /// Bytes that the strings take.
     pub(crate) fn bytes(modes: usize, fermions: usize) -> u64 {
-        count(modes, fermions).saturating_mul(8).saturating_add(8 * 2 << modes.div_ceil(2))
+        count(modes, fermions).saturating_mul(8).saturating_add(16 << modes.div_ceil(2))
     }
 
     pub(crate) fn modes(&self) -> usize {

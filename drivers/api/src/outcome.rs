@@ -8,7 +8,10 @@ use std::collections::HashMap;
 /// shot is a 32-bit number into the table of rows. That is also what a histogram needs.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
-    rows: Vec<Box<[i64]>>,
+    /// The values of all rows, one row behind the other.
+    values: Vec<i64>,
+    /// Where each row ends.
+    ends: Vec<usize>,
     index_of: HashMap<Box<[i64]>, u32>,
     shots: Vec<u32>,
 }
@@ -23,11 +26,11 @@ impl Outcome {
     ///
     /// A shot has one of `rows` different rows of `values` integers.
     pub fn bytes(shots: u32, rows: u64, values: u64) -> u64 {
-        // Each row is kept in the list and in the index, both of which may have room for twice as many and are copied
-        // when they grow.
+        // Each row is in the list, which may have room for twice as many, and may be in the index, which may, too, and is
+        // copied when it grows.
         const PER_ROW: u64 = 192;
         let rows = rows.min(u64::from(shots));
-        let per_row = values.saturating_mul(2 * size_of::<i64>() as u64).saturating_add(PER_ROW);
+        let per_row = values.saturating_mul(3 * size_of::<i64>() as u64).saturating_add(PER_ROW);
         u64::from(shots) * size_of::<u32>() as u64 + rows.saturating_mul(per_row).saturating_add(256)
     }
 
@@ -56,8 +59,9 @@ impl Outcome {
     /// # Panics
     /// With more than `u32::MAX` different rows, which no number of shots allows.
     pub fn push_row(&mut self, row: &[i64]) -> u32 {
-        let index = u32::try_from(self.rows.len()).expect("a program has at most u32::MAX shots, hence rows");
-        self.rows.push(row.into());
+        let index = u32::try_from(self.ends.len()).expect("a program has at most u32::MAX shots, hence rows");
+        self.values.extend_from_slice(row);
+        self.ends.push(self.values.len());
         index
     }
 
@@ -66,13 +70,26 @@ impl Outcome {
     /// # Panics
     /// If no row has that number: a defect of the caller.
     pub fn push_index(&mut self, index: u32) {
-        assert!((index as usize) < self.rows.len(), "row {index} was never interned");
+        assert!((index as usize) < self.ends.len(), "row {index} was never interned");
         self.shots.push(index);
     }
 
     /// The different rows, in the order of their first appearance.
-    pub fn rows(&self) -> &[Box<[i64]>] {
-        &self.rows
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = &[i64]> {
+        (0..self.ends.len()).map(|number| self.at(number))
+    }
+
+    /// The row of this number.
+    ///
+    /// # Panics
+    /// If no row has that number: a defect of the caller.
+    pub fn row(&self, number: u32) -> &[i64] {
+        self.at(number as usize)
+    }
+
+    fn at(&self, number: usize) -> &[i64] {
+        let begin = number.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.values[begin..self.ends[number]]
     }
 
     /// One number of a row per shot, in the order of the shots.
@@ -92,6 +109,7 @@ mod tests {
         outcome.push(&[0, 0]);
         outcome.push(&[1, 0]);
         assert_eq!(outcome.shots(), [0, 1, 0]);
-        assert_eq!(outcome.rows().iter().map(|row| row.to_vec()).collect::<Vec<_>>(), [[1, 0], [0, 0]]);
+        assert_eq!(outcome.rows().collect::<Vec<_>>(), [[1, 0], [0, 0]]);
+        assert_eq!([outcome.row(0), outcome.row(1)], [[1, 0], [0, 0]]);
     }
 }

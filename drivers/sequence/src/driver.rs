@@ -156,7 +156,7 @@ impl SequenceDriver {
         let mut outcome = Outcome::default();
         match self.readout.run(&control, &mut outcome)? {
             RunEnd::Stopped => Ok(None),
-            RunEnd::Complete => Ok(outcome.rows().first().map(|row| row.to_vec())),
+            RunEnd::Complete => Ok(outcome.rows().next().map(<[i64]>::to_vec)),
         }
     }
 }

@@ -39,7 +39,7 @@ fn populations(driver: &mut SequenceDriver, gates: &[(&str, &[u32], &[f64])], sh
     let end = driver.run(&RunControl::until(soon()), &mut outcome).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(end, RunEnd::Complete);
     assert_eq!(outcome.shots().len(), shots as usize);
-    let rows = outcome.shots().iter().map(|row| &outcome.rows()[*row as usize]);
+    let rows = outcome.shots().iter().map(|&row| outcome.row(row));
     let [up, all] = rows.fold([0, 0], |[up, all], row| [up + row[0], all + row[0] + row[1]]);
     #[expect(clippy::cast_precision_loss, reason = "small numbers")]
     let (up, all) = (up as f64, all as f64);

@@ -37,6 +37,6 @@ fn the_light_is_that_of_the_lamp() {
     driver.prepare(&program(0.025, [1, 1]), soon()).expect("prepared");
     let mut shots = Outcome::default();
     assert_eq!(driver.run(&RunControl::until(soon()), &mut shots), Ok(RunEnd::Complete));
-    assert_eq!(shots.rows().iter().map(|row| row.to_vec()).collect::<Vec<_>>(), [[0, 25]]);
+    assert_eq!(shots.rows().collect::<Vec<_>>(), [[0, 25]]);
     driver.close();
 }

@@ -100,7 +100,7 @@ pub(crate) fn run(driver: &mut dyn Driver, program: &Program) -> Result<Vec<Vec<
     driver.prepare(program, soon())?;
     let mut outcome = Outcome::default();
     assert_eq!(driver.run(&RunControl::until(soon()), &mut outcome)?, RunEnd::Complete);
-    Ok(outcome.shots().iter().map(|row| outcome.rows()[*row as usize].to_vec()).collect())
+    Ok(outcome.shots().iter().map(|&row| outcome.row(row).to_vec()).collect())
 }
 
 pub(crate) fn prawnblaster() -> Case {
