@@ -7,6 +7,7 @@ use std::f64::consts::TAU;
 
 use divan::Bencher;
 use num_complex::Complex64;
+use qspool::backend::{Backend, BackendOptions, SchemaSet, StopRun};
 use qspool::simulator::{Prepared, Register, Shape, ShotRandom, Uniform, simulator};
 use qspool_driver::{Instruction, Program, StopFlag, WireOrder};
 
@@ -107,6 +108,56 @@ fn fermions_full(bencher: Bencher, modes: u32) {
     let sites = modes as usize / 2;
     gates.push(instruction("fhubbard", &[], &[vec![1.0; sites - 1], vec![4.0], vec![0.5; sites]].concat()));
     bench(bencher, "fermions", modes, gates);
+}
+
+/// A job of 1000 experiments, each with 20 gates and 1000 shots: from its text to the text of its result.
+#[divan::bench(args = ["fermions", "rydberg", "singlequdit"], sample_count = 5)]
+fn thousand_experiments(bencher: Bencher, backend: &str) {
+    let mut random = ShotRandom::from_seed(15);
+    let (num_wires, order) = match backend {
+        "fermions" => (8, "interleaved"),
+        "rydberg" => (5, "sequential"),
+        _ => (1, "sequential"),
+    };
+    let mut gate = |count: usize| {
+        let angle = TAU * random.next_double();
+        match (backend, count % 3) {
+            ("fermions", 0) => r#"["fint", [0, 1, 2, 3, 4, 5, 6, 7], [ANGLE]]"#.to_owned(),
+            ("fermions", _) => {
+                let first = 2 * pick(&mut random, 3);
+                format!(r#"["fhop", [{first}, {}, {}, {}], [ANGLE]]"#, first + 1, first + 2, first + 3)
+            }
+            ("rydberg", 0) => r#"["rydberg_full", [0, 1, 2, 3, 4], [ANGLE, ANGLE, ANGLE]]"#.to_owned(),
+            (_, 1) => format!(r#"["rlx", [{}], [ANGLE]]"#, pick(&mut random, num_wires)),
+            (_, 2) => format!(r#"["rlz", [{}], [ANGLE]]"#, pick(&mut random, num_wires)),
+            _ => r#"["sq_full", [0], [ANGLE, ANGLE, ANGLE]]"#.to_owned(),
+        }
+        .replace("ANGLE", &angle.to_string())
+    };
+    let mut experiment = |number: usize| {
+        let loads = match backend {
+            "fermions" => [0, 1, 4, 5].map(|mode| format!(r#"["load", [{mode}], []], "#)).concat(),
+            "singlequdit" => r#"["load", [0], [50]], "#.to_owned(),
+            _ => String::new(),
+        };
+        let gates: Vec<String> = (0..20).map(&mut gate).collect();
+        let measures: Vec<String> = (0..num_wires).map(|wire| format!(r#"["measure", [{wire}], []]"#)).collect();
+        format!(
+            r#""experiment_{number}": {{"instructions": [{loads}{}, {}], "num_wires": {num_wires}, "shots": 1000,
+            "wire_order": "{order}", "seed": {number}}}"#,
+            gates.join(", "),
+            measures.join(", ")
+        )
+    };
+    let job = format!("{{{}}}", (0..1000).map(&mut experiment).collect::<Vec<_>>().join(", "));
+    let name = backend.parse().expect("a name");
+    let schemas = SchemaSet::load(None).expect("built in");
+    let backend = Backend::open(&name, &BackendOptions::default(), &schemas).expect("built in");
+    let id = "1a2b3c".parse().expect("an id");
+    bencher.bench_local(|| {
+        let prepared = backend.prepare(job.as_bytes()).expect("valid");
+        backend.run(&id, &prepared, &StopRun::default()).expect("runs")
+    });
 }
 
 /// Rydberg atoms under drive, detuning and blockade.

@@ -106,6 +106,8 @@ fn gates_of_clients_on_one_spin_have_their_signs_and_their_order() {
     let (sin, cos) = 0.2_f64.sin_cos();
     let expected = [cos.powi(3), 3_f64.sqrt() * cos * cos * sin, 3_f64.sqrt() * cos * sin * sin, sin.powi(3)];
     assert!(psi.iter().zip(expected).all(|(found, expected)| (found - expected).norm() < 1e-14), "{psi:?}");
+    let one_of_two = amplitudes("multiqudit", 2, &[("load", &[1], &[3.0]), ("rly", &[1], &[0.4])]);
+    assert!(distance(&one_of_two[..4], &psi) < 1e-15, "{one_of_two:?}");
     let spread: Gate = ("rlx", &[0], &[1.0]);
     let measure: Gate = ("measure", &[0], &[]);
     let twisted = amplitudes("singlequdit", 1, &[load, spread, ("OAT", &[0], &[0.3, 0.5, 0.7]), measure]);

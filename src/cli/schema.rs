@@ -73,8 +73,8 @@ pub(super) struct NewArguments {
     /// The most states of a register, counted as clients do: the product of the atoms loaded, times 2 for each other wire.
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..))]
     max_states: Option<u32>,
-    /// Gates to add, separated by commas, with the names and signs of qiskit-cold-atom: `rly`, `OAT` of `singlequdit`,
-    /// `rydberg_blockade` of `rydberg`, `fhubbard`, `frx`, `fry`, `frz` of `fermions`.
+    /// Gates to add, separated by commas, with the names and signs of qiskit-cold-atom: `rly` of
+    /// `singlequdit` and `multiqudit`, `OAT` of `singlequdit`, `rydberg_blockade` of `rydberg`, `fhubbard`, `frx`, `fry`, `frz` of `fermions`.
     #[arg(long, value_delimiter = ',', value_name = "GATE")]
     gates: Vec<String>,
     /// The file to write, which must not be there yet; its name is that of the schema. Without it the schema is printed.

@@ -36,9 +36,17 @@ const OF_SITE: MoreGate = MoreGate {
 };
 
 /// The gates of qiskit-cold-atom 0.2, with its names, signs and order of parameters.
-const MORE_GATES: [MoreGate; 7] = [
+const MORE_GATES: [MoreGate; 8] = [
     MoreGate {
         simulator: "singlequdit",
+        name: "rly",
+        description: "Evolution under Ly",
+        lists: each_wire,
+        parameters: |_| vec!["omega".to_owned()],
+        ..OF_SITE
+    },
+    MoreGate {
+        simulator: "multiqudit",
         name: "rly",
         description: "Evolution under Ly",
         lists: each_wire,

@@ -31,7 +31,7 @@ pub(crate) struct SpinHamiltonian {
 }
 
 /// The interaction `V q_a q_b` of two different wires.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Coupling {
     pub(crate) wires: [usize; 2],
     pub(crate) strength: f64,
@@ -63,8 +63,13 @@ impl Coupling {
         Double::product(self.strength, charge.of(dim_a, a) * charge.of(dim_b, b))
     }
 
+    /// How many wires its wires are apart.
+    pub(crate) fn distance(&self) -> usize {
+        self.wires[0].abs_diff(self.wires[1])
+    }
+
     /// The smallest and the largest energy: at the ends of the levels, since it is linear in both.
-    fn range(&self, charge: Charge, shape: &Shape) -> RangeInclusive<f64> {
+    pub(crate) fn range(&self, charge: Charge, shape: &Shape) -> RangeInclusive<f64> {
         let [last_a, last_b] = self.wires.map(|wire| shape.dims()[wire] - 1);
         let corners = [[0, 0], [0, last_b], [last_a, 0], [last_a, last_b]];
         let energies = corners.map(|levels| self.energy(charge, shape, levels).value());

@@ -3,6 +3,7 @@
 //! A file per simulator says what acts; the other files are the kernels, which say how. `docs/backends.md` shows how to
 //! add one.
 
+mod bounds;
 mod cache;
 mod chebyshev;
 mod double;

@@ -5,13 +5,14 @@
 
 use qspool_driver::StopFlag;
 
+use super::bounds;
 use super::chebyshev;
 use super::double::Double;
 use super::eigen::Eigenbasis;
 use super::error::SimulationError;
 use super::hamiltonian::SpinHamiltonian;
 use super::product::Operator;
-use super::register::{Register, Shape, filled, float};
+use super::register::{PARALLEL, Register, Shape, filled, float};
 
 /// More operations than this are refused: at some 10^9 in a second they take hours.
 const MAX_OPERATIONS: f64 = 2e13;
@@ -106,11 +107,16 @@ pub(crate) fn series(
     let range = diagonal
         .iter()
         .fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], &energy| [low.min(energy), high.max(energy)]);
+    let mut spectrum = hamiltonian.spectrum(shape, Some(range));
+    if shape.states() >= PARALLEL {
+        // Closer bounds take fewer products, and a smaller system less time than they do.
+        spectrum = bounds::spectrum(hamiltonian, shape, spectrum, bounds::WINDOW, stop)?;
+    }
     let operator = |centre: f64, scale: f64| {
         diagonal.iter_mut().for_each(|energy| *energy = (*energy - centre) * scale);
         Ok(hamiltonian.operator(shape, scale, diagonal))
     };
-    chebyshev::evolve(psi, hamiltonian.spectrum(shape, Some(range)), operator, stop)
+    chebyshev::evolve(psi, spectrum, operator, stop)
 }
 
 fn diagonalise(hamiltonian: &SpinHamiltonian, register: &mut Register, stop: &StopFlag) -> Result<(), SimulationError> {

@@ -39,9 +39,8 @@ impl Simulator for Singlequdit {
                 "sq_full" => step.params(),
                 "OAT" => step.params().map(|[chi, delta, omega]| [omega, delta, chi]),
                 "rly" => {
-                    // The usual Ly has the other sign than the one that `rotate_y` turns about.
                     let [theta] = step.params()?;
-                    gates.rotate_y(&mut register, 0, -theta, stop)?;
+                    gates.rotate_y(&mut register, 0, theta, stop)?;
                     continue;
                 }
                 "barrier" | "measure" => continue,

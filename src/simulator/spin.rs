@@ -129,7 +129,7 @@ impl SpinGates {
         evolve_wire(&basis, 1.0, register, wire, stop)
     }
 
-    /// Applies `exp(-iθ Ly)` to `wire`, where `Ly[k, k+1] = +i Lx[k, k+1]`: `Lx` turned about z by -π/2.
+    /// Applies `exp(-iθ Ly)` to `wire`, with the usual `Ly[k, k+1] = -i Lx[k, k+1]`: `Lx` turned about z by π/2.
     pub(crate) fn rotate_y(
         &mut self,
         register: &mut Register,
@@ -138,9 +138,9 @@ impl SpinGates {
         stop: &StopFlag,
     ) -> Result<(), SimulationError> {
         let dim = register.shape().dims()[wire];
-        self.phase(register, wire, |level| level_energy(dim, level, FRAC_PI_2, 0.0));
-        self.twist(register, wire, [theta, 0.0, 0.0], stop)?;
         self.phase(register, wire, |level| level_energy(dim, level, -FRAC_PI_2, 0.0));
+        self.twist(register, wire, [theta, 0.0, 0.0], stop)?;
+        self.phase(register, wire, |level| level_energy(dim, level, FRAC_PI_2, 0.0));
         Ok(())
     }
 

@@ -198,7 +198,8 @@ fn spin_hamiltonian(instruction: &Instruction, dims: &[usize]) -> Option<Matrix>
     let p = &instruction.params;
     let matrix = match instruction.name.as_str() {
         "rlx" => spins.on(wires.first().copied().unwrap_or(0), 0).scaled(p[0]),
-        "rly" => spins.on(wires[0], 1).scaled(p[0]),
+        // The gate of clients, with the usual sign of Ly.
+        "rly" => spins.on(wires[0], 1).scaled(-p[0]),
         "rlz" => spins.on(wires.first().copied().unwrap_or(0), 2).scaled(p[0]),
         "rlz2" => spins.square(wires.first().copied().unwrap_or(0)).scaled(p[0]),
         "rlxly" if wires.len() == 2 => spins.hop([wires[0], wires[1]]).scaled(p[0]),
