@@ -56,6 +56,8 @@ pub struct FermionState {
     parts: [Vec<f64>; 2],
     /// What has yet to act on each side; gates on different sides commute.
     pending: [Vec<SideGate>; 2],
+    /// The size of what is pending.
+    gathered: [usize; 2],
 }
 
 impl FermionState {
@@ -80,7 +82,7 @@ impl FermionState {
         let states = sides[0].list().len() * sides[1].list().len();
         let mut parts = [filled(0.0, states)?, filled(0.0, states)?];
         parts[0][sides[0].rank(bits[0]) * sides[1].list().len() + sides[1].rank(bits[1])] = sign;
-        Ok(Self { shape, order, sides, parts, pending: [Vec::new(), Vec::new()] })
+        Ok(Self { shape, order, sides, parts, pending: [Vec::new(), Vec::new()], gathered: [0; 2] })
     }
 
     /// The modes, each with the levels empty and occupied.
@@ -268,10 +270,9 @@ impl FermionState {
     }
 
     fn add(&mut self, side: usize, gate: SideGate, stop: &StopFlag) -> Result<(), SimulationError> {
-        let pending = &mut self.pending[side];
-        pending.push(gate);
-        let gathered = pending.iter().map(SideGate::len).sum::<usize>() > side::MOST_GATHERED;
-        if gathered { self.finish_side(side, stop) } else { Ok(()) }
+        self.gathered[side] += gate.size();
+        self.pending[side].push(gate);
+        if self.gathered[side] > side::MOST_GATHERED { self.finish_side(side, stop) } else { Ok(()) }
     }
 
     /// Lets all gates act.
@@ -282,6 +283,7 @@ impl FermionState {
 
     fn finish_side(&mut self, side: usize, stop: &StopFlag) -> Result<(), SimulationError> {
         let gates = std::mem::take(&mut self.pending[side]);
+        self.gathered[side] = 0;
         let lens = [self.sides[0].list().len(), self.sides[1].list().len()];
         if gates.is_empty() {
             return Ok(());

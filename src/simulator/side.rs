@@ -13,7 +13,7 @@ use super::error::SimulationError;
 use super::register::PARALLEL;
 use super::strings::count;
 
-/// How many pairs and phases are gathered before they act.
+/// How many pairs and phases are gathered before they act, and [`SideGate::size`] of what else there is.
 pub(crate) const MOST_GATHERED: usize = 1 << 16;
 
 /// The amplitudes that go through all gates together: 256 kB.
@@ -45,11 +45,13 @@ pub(crate) enum Parts {
 }
 
 impl SideGate {
-    pub(crate) fn len(&self) -> usize {
-        match self {
+    /// Pairs or phases, with the room for the gate itself.
+    pub(crate) fn size(&self) -> usize {
+        let elements = match self {
             Self::Turn { pairs, .. } => pairs.len(),
             Self::Phases(phases) => phases.len(),
-        }
+        };
+        elements + size_of::<Self>() / size_of::<([usize; 2], f64)>()
     }
 }
 
@@ -64,8 +66,8 @@ pub(crate) fn gathered_bytes(modes: usize, fermions: usize, gates: usize) -> u64
     let [pairs, strings] = [pairs(modes, fermions) as u64, count(modes, fermions)];
     let (of_one, of_turn) =
         (strings.saturating_mul(16).max(pairs.saturating_mul(24)), size_of::<SideGate>() as u64 * 3);
-    let together = of_one.saturating_mul(gates as u64).min(of_one.saturating_add(MOST_GATHERED as u64 * 24));
-    together.saturating_add(of_turn.saturating_mul(gates as u64))
+    let all = of_one.saturating_add(of_turn).saturating_mul(gates as u64);
+    all.min(of_one.saturating_add(MOST_GATHERED as u64 * 24 * 3))
 }
 
 /// The columns of a matrix with so many rows that go through all gates together.
