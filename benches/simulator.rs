@@ -7,7 +7,8 @@ use std::f64::consts::TAU;
 
 use divan::Bencher;
 use num_complex::Complex64;
-use qspool::backend::{Backend, BackendOptions, SchemaSet, StopRun};
+use qspool::backend::device::StopRun;
+use qspool::backend::{Backend, BackendOptions, SchemaSet};
 use qspool::simulator::{Prepared, Register, Shape, ShotRandom, Uniform, simulator};
 use qspool_driver::{Instruction, Program, StopFlag, WireOrder};
 
