@@ -107,7 +107,7 @@ impl FermionState {
 
     /// Hands all amplitudes to `act(index, amplitude)`, in the order of the indices in a register of all states.
     ///
-    /// What is [`finish`](Self::finish)ed has acted on them.
+    /// All gates have acted on them.
     pub fn for_each(&self, mut act: impl FnMut(usize, Complex64)) {
         let left = [self.sides[0].fermions(), self.sides[1].fermions()];
         self.walk(0, Walk { index: 0, ranks: [0; 2], left, is_odd: false }, &mut act);
