@@ -19,9 +19,7 @@ pub(crate) fn hop(
     theta: f64,
     stop: &StopFlag,
 ) -> Result<(), SimulationError> {
-    let mut modes = pairs.concat();
-    modes.sort_unstable();
-    modes.dedup();
+    let modes = modes(pairs);
     if modes.len() == 2 * pairs.len() {
         return pairs.iter().try_for_each(|&pair| state.hop(pair, theta, stop));
     }
@@ -36,15 +34,21 @@ pub(crate) fn hop(
     groups.iter().try_for_each(|group| hop_together(state, group, theta, stop))
 }
 
+/// The modes of some pairs, rising, each once.
+fn modes(pairs: &[[usize; 2]]) -> Vec<usize> {
+    let mut modes = pairs.concat();
+    modes.sort_unstable();
+    modes.dedup();
+    modes
+}
+
 fn hop_together(
     state: &mut FermionState,
     pairs: &[[usize; 2]],
     theta: f64,
     stop: &StopFlag,
 ) -> Result<(), SimulationError> {
-    let mut modes = pairs.concat();
-    modes.sort_unstable();
-    modes.dedup();
+    let modes = modes(pairs);
     let place = |mode: usize| modes.iter().position(|&known| known == mode).unwrap_or_default();
     let mut matrix = DMatrix::zeros(modes.len(), modes.len());
     for [p, q] in pairs {
@@ -108,7 +112,7 @@ fn givens(mut matrix: DMatrix<f64>) -> Vec<([usize; 2], [f64; 2])> {
 mod tests {
     use num_complex::Complex64;
 
-    use super::super::fermi::{ModeOrder, modes};
+    use super::super::fermi::{self, ModeOrder};
     use super::super::register::float;
     use super::super::sampling::State;
     use super::super::strings::is_odd;
@@ -116,7 +120,7 @@ mod tests {
 
     /// A state with many amplitudes, of the fermions that `occupied` puts in first.
     fn start(number: usize, order: ModeOrder, occupied: &[usize]) -> FermionState {
-        let (shape, stop) = (modes(number).expect("small"), StopFlag::default());
+        let (shape, stop) = (fermi::modes(number).expect("small"), StopFlag::default());
         let mut state = FermionState::new(shape, order, occupied).expect("small");
         for round in 0..3 {
             for p in 0..number - 2 {
@@ -237,7 +241,7 @@ mod tests {
         for order in [ModeOrder::BySpin, ModeOrder::Natural] {
             for mode in [6, 7] {
                 let stop = StopFlag::default();
-                let mut state = FermionState::new(modes(8).expect("small"), order, &[3, 0, 1]).expect("small");
+                let mut state = FermionState::new(fermi::modes(8).expect("small"), order, &[3, 0, 1]).expect("small");
                 for pair in [[0, 2], [2, 4], [1, 3]] {
                     state.hop(pair, 0.4, &stop).expect("not stopped");
                 }
