@@ -54,6 +54,18 @@ impl Double {
         Self::quick_sum(inverse, rest.value() * inverse)
     }
 
+    /// The high and the low part.
+    #[inline]
+    pub(crate) fn parts(self) -> (f64, f64) {
+        (self.high, self.low)
+    }
+
+    /// What [`parts`](Self::parts) are those of.
+    #[inline]
+    pub(crate) fn of_parts(high: f64, low: f64) -> Self {
+        Self { high, low }
+    }
+
     /// The nearest `f64`.
     pub fn value(self) -> f64 {
         self.high + self.low

@@ -2,14 +2,13 @@
 
 use nalgebra::{DMatrix, DMatrixView};
 use num_complex::Complex64;
-use pulp::{Arch, Simd, WithSimd};
 use qspool_driver::StopFlag;
 
 use super::double::Double;
 use super::error::SimulationError;
-use super::inverse;
 use super::register::filled;
 use super::symmetric;
+use super::tridiagonal::Tridiagonal;
 
 /// The eigenvalues and the orthonormal eigenvectors of a real symmetric matrix.
 ///
@@ -37,31 +36,16 @@ impl Eigenbasis {
     /// Diagonalises the matrix with this diagonal and these elements next to it (one less).
     ///
     /// `O(dim²)`, and `O(dim³)` if all eigenvalues lie close together; [`solver_bytes`](Self::solver_bytes) of memory.
-    /// Eigenvalues by the implicit QL method, eigenvectors by inverse iteration, or by QL, too, where that fails.
+    /// Eigenvalues by bisection, eigenvectors by inverse iteration; both by the implicit QL method where that fails.
     ///
     /// # Panics
     /// If there is not one element less than on the diagonal: a defect of the caller.
     pub fn tridiagonal(diagonal: &[Double], beside: &[Double], stop: &StopFlag) -> Result<Self, SimulationError> {
-        let dim = diagonal.len();
-        assert_eq!(beside.len() + 1, dim.max(1), "one element between two neighbours on the diagonal");
-        let given: Vec<f64> = diagonal.iter().map(|element| element.value()).collect();
-        let rest: Vec<f64> = beside.iter().map(|element| element.value()).collect();
-        let mut values = given.clone();
-        symmetric::tridiagonal_ql(&mut values, rest.clone(), &mut [], stop)?;
-        values.sort_by(f64::total_cmp);
-        let vectors = match inverse::eigenvectors(&given, &rest, &values, stop)? {
-            Some(vectors) => vectors,
-            None => {
-                let mut vectors = filled(0.0, dim * dim)?;
-                vectors.iter_mut().step_by(dim + 1).for_each(|element| *element = 1.0);
-                values = given;
-                symmetric::tridiagonal_ql(&mut values, rest, &mut vectors, stop)?;
-                vectors
-            }
-        };
-        let arch = Arch::new();
-        let quotient = |value, vector: &[f64]| arch.dispatch(TridiagonalQuotient { value, vector, diagonal, beside });
-        Self::refined(&values, vectors, stop, quotient)
+        assert_eq!(beside.len() + 1, diagonal.len().max(1), "one element between two neighbours on the diagonal");
+        let matrix =
+            Tridiagonal::new(diagonal, beside).ok_or(SimulationError::NotConverged { states: diagonal.len() })?;
+        let (values, vectors) = matrix.diagonalise(stop)?;
+        Ok(Self { values, vectors })
     }
 
     /// Diagonalises the matrix whose non-zero elements in a row `elements(row, act)` hands to `act(column, element)`.
@@ -167,7 +151,8 @@ impl Eigenbasis {
 
     /// Bytes that diagonalisation takes at its peak, with the result.
     pub fn solver_bytes(dim: u64) -> u64 {
-        Self::bytes(dim).saturating_add(dim.saturating_mul(160))
+        let cores = (rayon::current_num_threads() as u64).min(dim.div_ceil(8));
+        Self::bytes(dim).saturating_add(dim.saturating_mul(400 * cores + 160))
     }
 
     /// Bytes that [`evolve`](Self::evolve) takes for `lines` vectors of `dim` elements.
@@ -190,37 +175,6 @@ fn rayleigh_quotient(value: f64, vector: &[f64], elements: impl Fn(usize, &mut d
         norm += component * component;
     }
     Double::sum(value, correction / norm)
-}
-
-/// The same for a tridiagonal matrix.
-struct TridiagonalQuotient<'a> {
-    value: f64,
-    vector: &'a [f64],
-    diagonal: &'a [Double],
-    beside: &'a [Double],
-}
-
-impl WithSimd for TridiagonalQuotient<'_> {
-    type Output = Double;
-
-    #[expect(clippy::inline_always, reason = "else it would not use the fused multiply-add that there is")]
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> Double {
-        let Self { value, vector, diagonal, beside } = self;
-        let [mut correction, mut norm] = [0.0; 2];
-        for (row, (&component, &element)) in vector.iter().zip(diagonal).enumerate() {
-            let mut residual = element * component + -Double::product(value, component);
-            if row > 0 {
-                residual = residual + beside[row - 1] * vector[row - 1];
-            }
-            if let (Some(&element), Some(&next)) = (beside.get(row), vector.get(row + 1)) {
-                residual = residual + element * next;
-            }
-            correction += component * residual.value();
-            norm += component * component;
-        }
-        Double::sum(value, correction / norm)
-    }
 }
 
 #[cfg(test)]

@@ -1,169 +1,235 @@
 //! The eigenvectors of a tridiagonal matrix whose eigenvalues are known.
 //!
 //! Inverse iteration: `(T - λ) x' = x`, again and again, leaves of any start what belongs to λ. Vectors of neighbouring
-//! eigenvalues are kept orthogonal, which the iteration alone does not do. `O(dim)` for each vector, but for those that lie
-//! close together. Sources: Jessup and Ipsen, SIAM J. Sci. Stat. Comput. 13, 550 (1992); Peters and Wilkinson, Handbook for
-//! Automatic Computation II, contribution II/18.
+//! eigenvalues are made orthogonal, which the iteration alone does not do. Several systems are solved at a time, on all
+//! cores; `O(dim)` for each vector, but for those whose eigenvalues lie close together. Sources: Jessup and Ipsen, SIAM
+//! J. Sci. Stat. Comput. 13, 550 (1992); Peters and Wilkinson, Handbook for Automatic Computation II, contribution II/18.
 
+#![expect(
+    clippy::inline_always,
+    reason = "what is not part of the function that is made for a vector unit does not use it"
+)]
+
+use pulp::{Arch, Simd, WithSimd};
 use qspool_driver::StopFlag;
 
 use super::error::SimulationError;
 use super::product::add_scaled;
 use super::random::{ShotRandom, Uniform};
-use super::register::{filled, float};
+use super::register::filled;
 use super::symmetric::dot;
+use super::tridiagonal::for_each;
 
-/// Eigenvalues that are closer than this part of the norm belong together.
-const CLOSE: f64 = 1e-3;
+/// Vectors are made orthogonal to those whose eigenvalues are closer than this.
+const CLOSE: f64 = 1e-2;
 
 /// How often each system is solved: once comes near, and once more takes off all that is left but rounding.
 const SOLUTIONS: usize = 2;
 
-/// How large a residual may be, in units of rounding: what is found is usually 100 times better.
-const RESIDUAL: f64 = 64.0;
+/// How many systems are solved at a time.
+const LANES: usize = 8;
 
-/// The unit eigenvectors of the matrix with this diagonal and these elements beside it, of its eigenvalues in rising order,
-/// one behind the other. None if one of them does not come out exact.
+/// How many vectors begin differently.
+const STARTS: usize = 4 * LANES;
+
+/// A number of each system.
+type Lanes = [f64; LANES];
+
+/// Unit vectors of the matrix with this diagonal and these elements beside it, of its eigenvalues in rising order, none
+/// of which may exceed 1, one behind the other. Whether they are eigenvectors is to be looked at: it is not sure.
 pub(crate) fn eigenvectors(
     diagonal: &[f64],
     beside: &[f64],
     values: &[f64],
     stop: &StopFlag,
-) -> Result<Option<Vec<f64>>, SimulationError> {
+) -> Result<Vec<f64>, SimulationError> {
     let dim = diagonal.len();
-    let row = |k: usize| {
-        let left = if k > 0 { beside[k - 1].abs() } else { 0.0 };
-        diagonal[k].abs() + left + beside.get(k).map_or(0.0, |element| element.abs())
-    };
-    let norm = (0..dim).map(row).fold(0.0, f64::max);
+    let arch = Arch::new();
+    let mut shifts = values.to_vec();
+    // Systems that are the same would give the same vector again.
+    for index in 1..dim {
+        shifts[index] = shifts[index].max(shifts[index - 1] + 10.0 * f64::EPSILON);
+    }
     let mut vectors = filled(0.0, dim * dim)?;
-    let mut system = System::new(dim)?;
     let mut random = ShotRandom::from_seed(1);
-    let (mut first, mut shift) = (0, 0.0);
-    for (index, &value) in values.iter().enumerate() {
-        stop.check()?;
-        if index > 0 && value - values[index - 1] > CLOSE * norm {
-            first = index;
-        }
-        // The same system would give the same vector again.
-        shift = if first == index { value } else { value.max(shift + 10.0 * f64::EPSILON * norm) };
-        system.factor(diagonal, beside, shift, norm);
-        let (before, rest) = vectors.split_at_mut(index * dim);
-        let vector = &mut rest[..dim];
-        vector.iter_mut().for_each(|element| *element = random.next_double() - 0.5);
-        for _ in 0..SOLUTIONS {
-            system.solve(vector);
-            // Once more, for what the first time leaves of a long one.
-            for _ in 0..2 {
-                for other in before[first * dim..].chunks_exact(dim) {
-                    let share = dot(other, vector);
-                    add_scaled(vector, other, -share);
-                }
-                let length = dot(vector, vector).sqrt();
-                vector.iter_mut().for_each(|element| *element /= length);
+    let starts = (STARTS * dim).min(vectors.len());
+    vectors[..starts].iter_mut().for_each(|element| *element = random.next_double() - 0.5);
+    for known in (starts..vectors.len()).step_by(starts.max(1)) {
+        let (first, rest) = vectors.split_at_mut(known);
+        let more = starts.min(rest.len());
+        rest[..more].copy_from_slice(&first[..more]);
+    }
+    for _ in 0..SOLUTIONS {
+        let mut groups: Vec<&mut [f64]> = vectors.chunks_mut(LANES * dim.max(1)).collect();
+        for_each(dim, &mut groups, |group, vectors| {
+            stop.check()?;
+            let shifts = &shifts[group * LANES..];
+            let system = System { diagonal, beside, shifts, rows: filled(Row::default(), dim)? };
+            arch.dispatch(Solve { system, side_by_side: filled([0.0; LANES], dim)?, vectors });
+            Ok(())
+        })?;
+        let mut first = 0;
+        for index in 0..dim {
+            stop.check()?;
+            while values[index] - values[first] > CLOSE {
+                first += 1;
             }
-        }
-        let residual = residual(diagonal, beside, value, vector);
-        let allowed = RESIDUAL * f64::EPSILON * norm * float(index - first + 1).sqrt();
-        // Also what is no number.
-        if residual.partial_cmp(&allowed).is_none_or(std::cmp::Ordering::is_gt) {
-            return Ok(None);
+            let (before, rest) = vectors.split_at_mut(index * dim);
+            arch.dispatch(MakeOrthogonal { others: &before[first * dim..], vector: &mut rest[..dim] });
         }
     }
-    Ok(Some(vectors))
+    Ok(vectors)
 }
 
-/// `|T x - λ x|`.
-fn residual(diagonal: &[f64], beside: &[f64], value: f64, vector: &[f64]) -> f64 {
-    let mut before = 0.0;
-    let mut square = 0.0;
-    for ((&element, &x), (beside, next)) in diagonal.iter().zip(vector).zip(behind(beside, vector)) {
-        let row = before + (element - value) * x + beside * next;
-        square += row * row;
-        before = beside * x;
+/// Takes off a vector what it has of others, and makes it a unit vector.
+struct MakeOrthogonal<'a> {
+    others: &'a [f64],
+    vector: &'a mut [f64],
+}
+
+impl WithSimd for MakeOrthogonal<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { others, vector } = self;
+        // Once more, for what the first time leaves of a long one.
+        for _ in 0..2 {
+            for other in others.chunks_exact(vector.len()) {
+                let share = dot(other, vector);
+                add_scaled(vector, other, -share);
+            }
+            let length = dot(vector, vector).sqrt();
+            vector.iter_mut().for_each(|element| *element /= length);
+        }
     }
-    square.sqrt()
 }
 
-/// For each row the element behind the diagonal, and the component that it is multiplied by.
-fn behind<'a>(beside: &'a [f64], vector: &'a [f64]) -> impl Iterator<Item = (f64, f64)> + 'a {
-    beside.iter().copied().chain([0.0]).zip(vector.iter().copied().skip(1).chain([0.0]))
+/// Systems with the matrices `T - λ`.
+struct System<'a> {
+    diagonal: &'a [f64],
+    beside: &'a [f64],
+    shifts: &'a [f64],
+    rows: Vec<Row>,
 }
 
-/// `T - λ` as the product of a lower and an upper triangular matrix, with the rows exchanged where that is needed.
-struct System {
-    /// The rows of the upper matrix: one by the element on the diagonal, and the two elements behind it.
-    upper: Vec<[f64; 3]>,
-    /// How much of a row was taken from the next one, and whether the two were exchanged before.
-    lower: Vec<(f64, bool)>,
+/// A row of `T - λ` as the product of a lower and an upper triangular matrix, with the rows exchanged where that is needed.
+#[derive(Debug, Clone, Copy, Default)]
+struct Row {
+    /// Of the upper matrix: one by the element on the diagonal, and the two elements behind it.
+    inverse: Lanes,
+    first: Lanes,
+    second: Lanes,
+    /// How much of it was taken from the next one, and whether the two were exchanged before: then 1, else 0.
+    taken: Lanes,
+    exchanged: Lanes,
 }
 
-impl System {
-    fn new(dim: usize) -> Result<Self, SimulationError> {
-        Ok(Self { upper: filled([0.0; 3], dim)?, lower: filled((0.0, false), dim)? })
-    }
-
-    fn factor(&mut self, diagonal: &[f64], beside: &[f64], shift: f64, norm: f64) {
-        let smallest = (f64::EPSILON * norm).max(f64::MIN_POSITIVE);
+impl System<'_> {
+    #[inline(always)]
+    fn factor(&mut self) {
+        let Self { diagonal, beside, shifts, rows } = self;
+        let shift: Lanes = std::array::from_fn(|lane| shifts.get(lane).copied().unwrap_or(shifts[0]));
+        let large = |pivot: f64| if pivot.abs() < f64::EPSILON { f64::EPSILON.copysign(pivot) } else { pivot };
+        let mut own = shift.map(|shift| diagonal[0] - shift);
+        let mut next = [beside.first().copied().unwrap_or_default(); LANES];
         let last = diagonal.len() - 1;
-        let mut row = [diagonal[0] - shift, beside.first().copied().unwrap_or_default()];
         for k in 0..last {
-            let below = [beside[k], diagonal[k + 1] - shift, beside.get(k + 1).copied().unwrap_or_default()];
-            let is_exchanged = below[0].abs() > row[0].abs();
-            let [mut pivot, other] = [[row[0], row[1], 0.0], below];
-            let mut taken = other;
-            if is_exchanged {
-                std::mem::swap(&mut pivot, &mut taken);
+            let (left, below, right) = (beside[k], diagonal[k + 1], beside.get(k + 1).copied().unwrap_or_default());
+            let row = &mut rows[k];
+            for lane in 0..LANES {
+                let below = below - shift[lane];
+                let is_exchanged = left.abs() > own[lane].abs();
+                let (pivot, other) = if is_exchanged { (left, own[lane]) } else { (own[lane], left) };
+                let (first, other_first) = if is_exchanged { (below, next[lane]) } else { (next[lane], below) };
+                let (second, other_second) = if is_exchanged { (right, 0.0) } else { (0.0, right) };
+                let inverse = large(pivot).recip();
+                let taken = other * inverse;
+                own[lane] = other_first - taken * first;
+                next[lane] = other_second - taken * second;
+                (row.inverse[lane], row.first[lane], row.second[lane]) = (inverse, first, second);
+                (row.taken[lane], row.exchanged[lane]) = (taken, if is_exchanged { 1.0 } else { 0.0 });
             }
-            if pivot[0].abs() < smallest {
-                pivot[0] = smallest.copysign(pivot[0]);
-            }
-            let factor = taken[0] / pivot[0];
-            row = [taken[1] - factor * pivot[1], taken[2] - factor * pivot[2]];
-            self.upper[k] = [pivot[0].recip(), pivot[1], pivot[2]];
-            self.lower[k] = (factor, is_exchanged);
         }
-        if row[0].abs() < smallest {
-            row[0] = smallest.copysign(row[0]);
-        }
-        self.upper[last] = [row[0].recip(), 0.0, 0.0];
+        rows[last] = Row { inverse: own.map(|pivot| large(pivot).recip()), ..Row::default() };
     }
 
-    fn solve(&self, vector: &mut [f64]) {
-        let last = vector.len() - 1;
-        for k in 0..last {
-            let (factor, is_exchanged) = self.lower[k];
-            if is_exchanged {
-                vector.swap(k, k + 1);
+    #[inline(always)]
+    fn solve(&self, vectors: &mut [Lanes]) {
+        let mut carried = vectors[0];
+        for k in 0..self.rows.len() - 1 {
+            let (row, below) = (&self.rows[k], vectors[k + 1]);
+            for lane in 0..LANES {
+                let is_exchanged = row.exchanged[lane] > 0.5;
+                let (stays, other) =
+                    if is_exchanged { (below[lane], carried[lane]) } else { (carried[lane], below[lane]) };
+                vectors[k][lane] = stays;
+                carried[lane] = other - row.taken[lane] * stays;
             }
-            vector[k + 1] -= factor * vector[k];
         }
-        let [mut next, mut after] = [0.0, 0.0];
+        let last = self.rows.len() - 1;
+        vectors[last] = carried;
+        let [mut next, mut after] = [[0.0; LANES]; 2];
         for k in (0..=last).rev() {
-            let [inverse, first, second] = self.upper[k];
-            let element = ((vector[k] - second * after) - first * next) * inverse;
-            vector[k] = element;
-            (next, after) = (element, next);
+            let (row, vector) = (&self.rows[k], &mut vectors[k]);
+            for lane in 0..LANES {
+                let rest = (vector[lane] - row.second[lane] * after[lane]) - row.first[lane] * next[lane];
+                vector[lane] = rest * row.inverse[lane];
+            }
+            (next, after) = (*vector, next);
+        }
+    }
+}
+
+/// Solves the systems for as many vectors, which lie one behind the other.
+struct Solve<'a> {
+    system: System<'a>,
+    /// Room for the elements of all vectors of one row, and of the next.
+    side_by_side: Vec<Lanes>,
+    vectors: &'a mut [f64],
+}
+
+impl WithSimd for Solve<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { mut system, mut side_by_side, vectors } = self;
+        let dim = side_by_side.len();
+        for (lane, vector) in vectors.chunks_exact(dim).enumerate() {
+            for (row, element) in side_by_side.iter_mut().zip(vector) {
+                row[lane] = *element;
+            }
+        }
+        system.factor();
+        system.solve(&mut side_by_side);
+        for (lane, vector) in vectors.chunks_exact_mut(dim).enumerate() {
+            for (row, element) in side_by_side.iter().zip(vector) {
+                *element = row[lane];
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::bisection::eigenvalues;
+    use super::super::register::float;
     use super::*;
 
     fn check(diagonal: &[f64], beside: &[f64]) {
         let stop = StopFlag::default();
-        let mut values = diagonal.to_vec();
-        super::super::symmetric::tridiagonal_ql(&mut values, beside.to_vec(), &mut [], &stop).expect("converges");
-        values.sort_by(f64::total_cmp);
-        let vectors = eigenvectors(diagonal, beside, &values, &stop).expect("not stopped").expect("exact");
         let dim = diagonal.len();
+        let largest = diagonal.iter().chain(beside).fold(0.0, |largest: f64, element| largest.max(element.abs()));
+        let scaled = |elements: &[f64]| elements.iter().map(|element| element / (3.0 * largest)).collect::<Vec<f64>>();
+        let (diagonal, beside) = (scaled(diagonal), scaled(beside));
+        let values = eigenvalues(&diagonal, &beside, &stop).expect("not stopped");
+        let vectors = eigenvectors(&diagonal, &beside, &values, &stop).expect("not stopped");
         for (index, vector) in vectors.chunks_exact(dim).enumerate() {
             for (other, second) in vectors.chunks_exact(dim).enumerate() {
                 let expected = if index == other { 1.0 } else { 0.0 };
                 let product = dot(vector, second);
-                assert!((product - expected).abs() < 2e-12, "{dim}: {index} {other}: {product}");
+                assert!((product - expected).abs() < 1e-12, "{dim}: {index} {other}: {product}");
             }
         }
     }

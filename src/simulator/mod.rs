@@ -3,6 +3,7 @@
 //! A file per simulator says what acts; the other files are the kernels, which say how. `docs/backends.md` shows how to
 //! add one.
 
+mod bisection;
 mod bounds;
 mod cache;
 mod chebyshev;
@@ -16,6 +17,7 @@ mod hopping;
 mod hubbard;
 mod instruction;
 mod inverse;
+mod mirrored;
 mod multiqudit;
 mod product;
 mod propagator;
@@ -31,6 +33,7 @@ mod singlequdit;
 mod spin;
 mod strings;
 mod symmetric;
+mod tridiagonal;
 
 pub use double::Double;
 pub use eigen::Eigenbasis;

@@ -5,83 +5,45 @@ use qspool_driver::StopFlag;
 use super::double::Double;
 use super::eigen::Eigenbasis;
 use super::error::SimulationError;
-use super::register::{Register, filled};
+use super::mirrored::Mirrored;
+use super::register::filled;
 use super::spin::{ladder, magnetic_number};
 
 /// Above it the components of an eigenvector are scaled down: those at the ends are smaller by many orders of magnitude.
 const LARGE: f64 = 1e100;
 
-/// `Lx` of a spin with any number of levels, diagonalised.
+/// `Lx` of a spin with `dim` levels, diagonalised.
 ///
-/// `Lx` commutes with the reflection `k → N - k`, so that its eigenvectors are even or odd: each kind is a matrix of half
-/// the size.
-#[derive(Debug)]
-pub(crate) struct Rotation {
-    even: Eigenbasis,
-    odd: Eigenbasis,
-}
-
-impl Rotation {
-    /// `O(d²)`. The eigenvalues are exact: those of `Lz`. The eigenvectors follow from the rows of `Lx v = m v`, from the
-    /// end of the spin to its middle; there they grow, or swing, so that errors do not. Source: Feng, Wang, Yang and Jin,
-    /// Phys. Rev. E 92, 043307 (2015), for the use of them.
-    pub(crate) fn new(dim: usize, stop: &StopFlag) -> Result<Self, SimulationError> {
-        let sizes = [dim.div_ceil(2), dim / 2];
-        let beside = ladder(dim);
-        let inverse: Vec<Double> = beside.iter().map(|element| element.recip()).collect();
-        let mut vectors = [filled(0.0, sizes[0] * sizes[0])?, filled(0.0, sizes[1] * sizes[1])?];
-        let mut values = [filled(Double::default(), sizes[0])?, filled(Double::default(), sizes[1])?];
-        let mut vector = filled(Double::default(), sizes[0])?;
-        for column in 0..sizes[0] {
-            stop.check()?;
-            let m = magnetic_number(dim, column);
-            half_vector(m, &beside, &inverse, &mut vector);
-            normalise(dim, &mut vector);
-            // That of -m has the other sign at every second level.
-            for (column, m, sign) in [(column, m, 1.0), (dim - 1 - column, -m, -1.0)] {
-                let (parity, place) = (column % 2, column / 2);
-                let size = sizes[parity];
-                values[parity][place] = Double::from(m);
-                let target = &mut vectors[parity][place * size..(place + 1) * size];
-                let mut factor = 1.0;
-                for (target, component) in target.iter_mut().zip(&vector) {
-                    *target = factor * component.value();
-                    factor *= sign;
-                }
+/// `O(d²)`. The eigenvalues are exact: those of `Lz`. The eigenvectors follow from the rows of `Lx v = m v`, from the
+/// end of the spin to its middle; there they grow, or swing, so that errors do not. Source: Feng, Wang, Yang and Jin,
+/// Phys. Rev. E 92, 043307 (2015), for the use of them.
+pub(crate) fn rotation(dim: usize, stop: &StopFlag) -> Result<Mirrored, SimulationError> {
+    let sizes = [dim.div_ceil(2), dim / 2];
+    let beside = ladder(dim);
+    let inverse: Vec<Double> = beside.iter().map(|element| element.recip()).collect();
+    let mut vectors = [filled(0.0, sizes[0] * sizes[0])?, filled(0.0, sizes[1] * sizes[1])?];
+    let mut values = [filled(Double::default(), sizes[0])?, filled(Double::default(), sizes[1])?];
+    let mut vector = filled(Double::default(), sizes[0])?;
+    for column in 0..sizes[0] {
+        stop.check()?;
+        let m = magnetic_number(dim, column);
+        half_vector(m, &beside, &inverse, &mut vector);
+        normalise(dim, &mut vector);
+        // That of -m has the other sign at every second level.
+        for (column, m, sign) in [(column, m, 1.0), (dim - 1 - column, -m, -1.0)] {
+            let (parity, place) = (column % 2, column / 2);
+            let size = sizes[parity];
+            values[parity][place] = Double::from(m);
+            let target = &mut vectors[parity][place * size..(place + 1) * size];
+            let mut factor = 1.0;
+            for (target, component) in target.iter_mut().zip(&vector) {
+                *target = factor * component.value();
+                factor *= sign;
             }
         }
-        let ([even, odd], [even_values, odd_values]) = (vectors, values);
-        Ok(Self { even: Eigenbasis::known(even_values, even), odd: Eigenbasis::known(odd_values, odd) })
     }
-
-    /// Applies `exp(-iθ Lx)` to `wire`, which has as many levels as this.
-    ///
-    /// `2 d` multiplications per amplitude.
-    pub(crate) fn evolve(
-        &self,
-        theta: f64,
-        register: &mut Register,
-        wire: usize,
-        stop: &StopFlag,
-    ) -> Result<(), SimulationError> {
-        register.reflect(wire);
-        let (shape, psi) = register.parts_mut();
-        let (stride, last) = (shape.stride(wire), shape.dims()[wire] - 1);
-        self.even.evolve(theta, psi, shape.bases(&[wire]), |level| level * stride, stop)?;
-        self.odd.evolve(theta, psi, shape.bases(&[wire]), |level| (last - level) * stride, stop)?;
-        register.reflect(wire);
-        Ok(())
-    }
-
-    /// The number of levels.
-    pub(crate) fn dim(&self) -> usize {
-        self.even.values().len() + self.odd.values().len()
-    }
-
-    /// Bytes of the eigenvectors of a spin with `dim` levels.
-    pub(crate) fn bytes(dim: u64) -> u64 {
-        Eigenbasis::bytes(dim.div_ceil(2)).saturating_mul(2)
-    }
+    let ([even, odd], [even_values, odd_values]) = (vectors, values);
+    Ok(Mirrored::known(Eigenbasis::known(even_values, even), Eigenbasis::known(odd_values, odd)))
 }
 
 /// The first half of the eigenvector of `m`, to any scale.
@@ -110,16 +72,16 @@ fn normalise(dim: usize, vector: &mut [Double]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::register::{Shape, float};
+    use super::super::register::{Register, Shape, float};
     use super::*;
     use crate::simulator::hamiltonian::SpinHamiltonian;
 
     #[test]
     fn the_vectors_are_orthonormal_and_belong_to_their_values() {
         for dim in [2, 3, 4, 5, 16, 101, 501, 1002] {
-            let rotation = Rotation::new(dim, &StopFlag::default()).expect("small");
+            let rotation = rotation(dim, &StopFlag::default()).expect("small");
             let beside = ladder(dim);
-            for (basis, is_even) in [(&rotation.even, true), (&rotation.odd, false)] {
+            for (basis, is_even) in rotation.halves().into_iter().zip([true, false]) {
                 let size = basis.values().len();
                 let vectors: Vec<Vec<f64>> = basis.vectors().map(|half| whole(dim, half, is_even)).collect();
                 for (index, vector) in vectors.iter().enumerate() {
@@ -174,7 +136,7 @@ mod tests {
                 crate::simulator::propagator::series(&drive, &mut line, &StopFlag::default()).expect("not stopped");
                 lines.push((base, norm.sqrt(), line));
             }
-            let rotation = Rotation::new(dims[wire], &StopFlag::default()).expect("small");
+            let rotation = rotation(dims[wire], &StopFlag::default()).expect("small");
             rotation.evolve(1.7, &mut register, wire, &StopFlag::default()).expect("not stopped");
             let stride = register.shape().stride(wire);
             for (base, norm, line) in lines {

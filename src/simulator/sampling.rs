@@ -2,6 +2,7 @@
 
 use num_complex::Complex64;
 use qspool_driver::{Outcome, StopFlag};
+use rayon::prelude::*;
 
 use super::error::SimulationError;
 use super::fermi::FermionState;
@@ -82,8 +83,11 @@ pub struct Prepared {
     pub drawn_before: u64,
 }
 
-/// How many shots are drawn between two looks at the stop flag.
-const SHOTS_PER_LOOK: usize = 1 << 16;
+/// How many shots are drawn at a time, between two looks at the stop flag.
+const SHOTS_PER_BLOCK: usize = 1 << 14;
+
+/// How many of them a core takes at a time.
+const SHOTS_PER_CORE: usize = 1 << 12;
 
 impl Prepared {
     /// The probability of each index of the shape; their sum is 1 but for rounding.
@@ -100,7 +104,7 @@ impl Prepared {
             return Ok(Outcome::default());
         }
         for drawn in 0..self.drawn_before {
-            if drawn % SHOTS_PER_LOOK as u64 == 0 {
+            if drawn % SHOTS_PER_BLOCK as u64 == 0 {
                 stop.check()?;
             }
             random.next_double();
@@ -111,12 +115,15 @@ impl Prepared {
         drop(state);
         let mut rows = Rows::new(&shape, &measured, sums.running.len())?;
         let mut outcome = Outcome::with_capacity(shots as usize);
-        for shot in 0..shots as usize {
-            if shot % SHOTS_PER_LOOK == 0 {
-                stop.check()?;
-            }
-            let place = sums.find(random.next_double());
-            rows.push(place, |place| sums.index(place), &mut outcome);
+        let mut left = shots as usize;
+        let mut block = Vec::with_capacity(left.min(SHOTS_PER_BLOCK));
+        while left > 0 {
+            stop.check()?;
+            block.clear();
+            block.extend((0..left.min(SHOTS_PER_BLOCK)).map(|_| Shot::new(random.next_double())));
+            left -= block.len();
+            sums.find_all(&mut block);
+            rows.push_all(&mut block, |place| sums.index(place), &mut outcome);
         }
         Ok(outcome)
     }
@@ -125,7 +132,9 @@ impl Prepared {
     pub(crate) fn bytes(states: u64, shots: u32, values: u64) -> u64 {
         // While the sums are made the register is still there; later on there are sums, guide, rows and the outcome.
         let sums = states.saturating_mul(Register::BYTES + 8 + 8);
+        let block = size_of::<Shot>() as u64 * u64::from(shots).min(SHOTS_PER_BLOCK as u64);
         let drawing = states.saturating_mul(8 + 8 + 4 + 4).saturating_add(Outcome::bytes(shots, states, values));
+        let drawing = drawing.saturating_add(block);
         sums.max(drawing).saturating_add(values.saturating_mul(32)).saturating_add(4096)
     }
 }
@@ -176,15 +185,47 @@ impl Sums {
         self.indices.as_ref().map_or(place, |indices| indices[place])
     }
 
-    /// The number of sums that are at most `u`, which is in [0, 1).
-    fn find(&self, u: f64) -> usize {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "u is in [0, 1)")]
-        let entry = (u * float(self.guide.len())) as usize;
-        let mut index = self.guide[entry] as usize;
-        while index + 1 < self.running.len() && self.running[index] <= u {
-            index += 1;
+    /// Finds the place of each double: the number of sums that are at most as large. They are in [0, 1).
+    ///
+    /// Step by step for many at a time, so that one does not wait for the memory that another reads.
+    fn find_all(&self, shots: &mut [Shot]) {
+        let find = |shots: &mut [Shot]| {
+            for shot in shots.iter_mut() {
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the double is in [0, 1)")]
+                let entry = (shot.double * float(self.guide.len())) as usize;
+                shot.place = self.guide[entry] as usize;
+            }
+            let last = self.running.len() - 1;
+            for shot in shots.iter_mut() {
+                let is_behind = shot.place < last && self.running[shot.place] <= shot.double;
+                shot.place += usize::from(is_behind);
+            }
+            for shot in shots {
+                while shot.place < last && self.running[shot.place] <= shot.double {
+                    shot.place += 1;
+                }
+            }
+        };
+        if shots.len() <= SHOTS_PER_CORE {
+            find(shots);
+        } else {
+            shots.par_chunks_mut(SHOTS_PER_CORE).for_each(find);
         }
-        index
+    }
+}
+
+/// A shot that is being drawn.
+struct Shot {
+    double: f64,
+    /// Of its state.
+    place: usize,
+    /// The number of the row of its state.
+    row: u32,
+}
+
+impl Shot {
+    fn new(double: f64) -> Self {
+        Self { double, place: 0, row: NO_ROW }
     }
 }
 
@@ -195,7 +236,6 @@ struct Rows {
     /// The number of the row of a state, by its place.
     row_of: Vec<u32>,
     shared: Shared,
-    row: Vec<i64>,
 }
 
 /// How a row is found again that states have in common, since some wires are not measured.
@@ -250,28 +290,37 @@ impl Rows {
             Shared::ByOutcome
         };
         let row_of = filled(NO_ROW, states)?;
-        Ok(Self { levels: measured.iter().map(level).collect(), row_of, shared, row: Vec::new() })
+        Ok(Self { levels: measured.iter().map(level).collect(), row_of, shared })
     }
 
-    /// A shot that found the state at `place`, whose index `index` knows.
-    fn push(&mut self, place: usize, index: impl FnOnce(usize) -> usize, outcome: &mut Outcome) {
-        if self.row_of[place] == NO_ROW {
-            self.row_of[place] = self.find(index(place), outcome);
+    /// Shots that have found their states, whose indices `index` knows.
+    fn push_all(&mut self, shots: &mut [Shot], index: impl Fn(usize) -> usize, outcome: &mut Outcome) {
+        // First what many can read at a time from far memory.
+        for shot in shots.iter_mut() {
+            shot.row = self.row_of[shot.place];
         }
-        outcome.push_index(self.row_of[place]);
+        for &mut Shot { place, mut row, .. } in shots {
+            if row == NO_ROW {
+                row = self.row_of[place];
+                if row == NO_ROW {
+                    row = self.find(index(place), outcome);
+                    self.row_of[place] = row;
+                }
+            }
+            outcome.push_index(row);
+        }
     }
 
     /// The number of the row of a state that is found for the first time.
     fn find(&mut self, index: usize, outcome: &mut Outcome) -> u32 {
-        self.row.clear();
-        self.row.extend(self.levels.iter().map(|level| i64::try_from(level.of(index)).unwrap_or(i64::MAX)));
+        let row = self.levels.iter().map(|level| i64::try_from(level.of(index)).unwrap_or(i64::MAX));
         match &mut self.shared {
-            Shared::Never => outcome.push_row(&self.row),
-            Shared::ByOutcome => outcome.intern(&self.row),
+            Shared::Never => outcome.push_row(row),
+            Shared::ByOutcome => outcome.intern(&row.collect::<Vec<_>>()),
             Shared::ByLevels(levels, row_of) => {
                 let place = levels.iter().fold(0, |place, level| place * level.dim + level.of(index));
                 if row_of[place] == NO_ROW {
-                    row_of[place] = outcome.push_row(&self.row);
+                    row_of[place] = outcome.push_row(row);
                 }
                 row_of[place]
             }
@@ -290,6 +339,12 @@ mod tests {
         Register::from_amplitudes(shape, psi)
     }
 
+    fn find(sums: &Sums, double: f64) -> usize {
+        let mut shots = [Shot::new(double)];
+        sums.find_all(&mut shots);
+        shots[0].place
+    }
+
     #[test]
     fn the_guide_finds_what_a_search_finds() {
         let weights: Vec<f64> = (0..1000).map(|k| if k % 7 == 0 { 0.0 } else { f64::from(k * k % 101) }).collect();
@@ -297,7 +352,7 @@ mod tests {
             let sums = Sums::new(&register(weights).into()).expect("small");
             let mut random = ShotRandom::from_seed(7);
             for u in (0..10_000).map(|_| random.next_double()).chain([0.0, 1.0 - f64::EPSILON / 2.0]) {
-                assert_eq!(sums.find(u), sums.running.partition_point(|&sum| sum <= u), "{u}");
+                assert_eq!(find(&sums, u), sums.running.partition_point(|&sum| sum <= u), "{u}");
             }
         }
     }
@@ -314,7 +369,7 @@ mod tests {
             let sums = Sums::new(&register.clone().into()).expect("small");
             let mut random = ShotRandom::from_seed(5);
             for &shot in outcome.shots() {
-                let index = sums.find(random.next_double());
+                let index = find(&sums, random.next_double());
                 let expected: Vec<i64> = measured
                     .iter()
                     .map(|&wire| i64::try_from(register.shape().level(index, wire)).expect("small"))
@@ -327,7 +382,7 @@ mod tests {
     #[test]
     fn a_state_of_probability_zero_is_never_found() {
         let sums = Sums::new(&register(&[0.0, 0.5, 0.0, 0.5, 0.0]).into()).expect("small");
-        assert_eq!([0.0, 0.499, 0.5, 0.999].map(|u| sums.find(u)), [1, 1, 3, 3]);
+        assert_eq!([0.0, 0.499, 0.5, 0.999].map(|u| find(&sums, u)), [1, 1, 3, 3]);
     }
 
     #[test]

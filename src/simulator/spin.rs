@@ -14,9 +14,10 @@ use super::cache::{Bytes, EigenCache};
 use super::double::Double;
 use super::eigen::Eigenbasis;
 use super::error::SimulationError;
+use super::mirrored::Mirrored;
 use super::qubits::{self, QubitGate};
 use super::register::{Register, Shape, float};
-use super::rotation::Rotation;
+use super::rotation::rotation;
 
 /// The largest number of atoms on one wire that is looked at; memory sets the true limit.
 pub(crate) const MAX_ATOMS: u32 = 1_000_000;
@@ -48,19 +49,27 @@ pub(crate) fn level_energy(dim: usize, level: usize, delta: f64, chi: f64) -> Do
 #[derive(Debug, Default)]
 pub(crate) struct SpinGates {
     /// Of `Lx`, by number of levels.
-    rotations: HashMap<usize, Arc<Rotation>>,
+    rotations: HashMap<usize, Arc<Mirrored>>,
     /// Of the exchange of two wires, by their numbers of levels: one per sum of the two levels.
     exchanges: HashMap<[usize; 2], Arc<Vec<Eigenbasis>>>,
     /// Of wires with two levels, by wire: what is still to be applied.
     pending: BTreeMap<usize, QubitGate>,
 }
 
-static ROTATIONS: EigenCache<usize, Rotation> = EigenCache::new();
+static ROTATIONS: EigenCache<usize, Mirrored> = EigenCache::new();
 static EXCHANGES: EigenCache<[usize; 2], Vec<Eigenbasis>> = EigenCache::new();
 /// Of `ω Lx + δ Lz + χ Lz²`, by the number of levels and the bits of the three.
-static TWISTS: EigenCache<(usize, [u64; 3]), Eigenbasis> = EigenCache::new();
+static TWISTS: EigenCache<(usize, [u64; 3]), Twist> = EigenCache::new();
 
-impl Bytes for Rotation {
+/// `ω Lx + δ Lz + χ Lz²`, diagonalised.
+#[derive(Debug)]
+enum Twist {
+    /// Without δ.
+    Mirrored(Mirrored),
+    Whole(Eigenbasis),
+}
+
+impl Bytes for Mirrored {
     fn bytes(&self) -> u64 {
         Self::bytes(self.dim() as u64)
     }
@@ -69,6 +78,15 @@ impl Bytes for Rotation {
 impl Bytes for Eigenbasis {
     fn bytes(&self) -> u64 {
         Self::bytes(self.values().len() as u64)
+    }
+}
+
+impl Bytes for Twist {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Mirrored(halves) => Bytes::bytes(halves),
+            Self::Whole(basis) => Bytes::bytes(basis),
+        }
     }
 }
 
@@ -100,8 +118,8 @@ impl SpinGates {
 
     /// Applies `exp(-i (ω Lx + δ Lz + χ Lz²))` to `wire`.
     ///
-    /// `2 d` multiplications per state, `4 d` for ω and χ together, for `ω = 0` one; `O(d²)` once for a new `d`, `O(d³)` for
-    /// a new ω and χ together.
+    /// `2 d` multiplications per state, `4 d` for all three together, for `ω = 0` one; `O(d²)` once for a new `d`, and for
+    /// new ω and χ together, see [`Eigenbasis::tridiagonal`].
     pub(crate) fn twist(
         &mut self,
         register: &mut Register,
@@ -121,12 +139,19 @@ impl SpinGates {
             }
             return self.rotate(register, wire, [omega, delta], stop);
         }
-        let basis = TWISTS.get(&(dim, [omega, delta, chi].map(f64::to_bits)), || {
+        let twist = TWISTS.get(&(dim, [omega, delta, chi].map(f64::to_bits)), || {
             let diagonal: Vec<Double> = (0..dim).map(|level| level_energy(dim, level, delta, chi)).collect();
             let beside: Vec<Double> = ladder(dim).into_iter().map(|element| element * omega).collect();
-            Eigenbasis::tridiagonal(&diagonal, &beside, stop)
+            if delta == 0.0 {
+                Mirrored::tridiagonal(&diagonal, &beside, stop).map(Twist::Mirrored)
+            } else {
+                Eigenbasis::tridiagonal(&diagonal, &beside, stop).map(Twist::Whole)
+            }
         })?;
-        evolve_wire(&basis, 1.0, register, wire, stop)
+        match &*twist {
+            Twist::Mirrored(halves) => halves.evolve(1.0, register, wire, stop),
+            Twist::Whole(basis) => evolve_wire(basis, 1.0, register, wire, stop),
+        }
     }
 
     /// Applies `exp(-iθ Ly)` to `wire`, with the usual `Ly[k, k+1] = -i Lx[k, k+1]`: `Lx` turned about z by π/2.
@@ -204,11 +229,11 @@ impl SpinGates {
         Ok(())
     }
 
-    fn rotation(&mut self, dim: usize, stop: &StopFlag) -> Result<Arc<Rotation>, SimulationError> {
+    fn rotation(&mut self, dim: usize, stop: &StopFlag) -> Result<Arc<Mirrored>, SimulationError> {
         if let Some(rotation) = self.rotations.get(&dim) {
             return Ok(Arc::clone(rotation));
         }
-        let rotation = ROTATIONS.get(&dim, || Rotation::new(dim, stop))?;
+        let rotation = ROTATIONS.get(&dim, || rotation(dim, stop))?;
         self.rotations.insert(dim, Arc::clone(&rotation));
         Ok(rotation)
     }
@@ -225,7 +250,7 @@ impl SpinGates {
     /// Bytes that all gates on single wires take beside the state, with the eigenvectors that stay.
     pub(crate) fn wire_bytes(shape: &Shape) -> u64 {
         let dims: HashSet<usize> = shape.dims().iter().copied().filter(|&dim| dim > 2).collect();
-        let kept = dims.iter().map(|&dim| Rotation::bytes(dim as u64)).fold(0, u64::saturating_add);
+        let kept = dims.iter().map(|&dim| Mirrored::bytes(dim as u64)).fold(0, u64::saturating_add);
         let states = shape.states() as u64;
         let work = dims.iter().map(|&dim| {
             let dim = dim as u64;

@@ -176,6 +176,11 @@ fn rotate_rows(rows: &mut [f64], dim: usize, last: usize, rotations: &[(f64, f64
 }
 
 /// The scalar product, in eight sums that do not wait for each other.
+#[expect(
+    clippy::inline_always,
+    reason = "what is not part of the function that is made for a vector unit does not use it"
+)]
+#[inline(always)]
 pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     let (a_parts, a_rest) = a.as_chunks::<8>();
     let (b_parts, b_rest) = b.as_chunks::<8>();

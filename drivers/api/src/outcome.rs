@@ -48,7 +48,7 @@ impl Outcome {
         if let Some(&index) = self.index_of.get(row) {
             return index;
         }
-        let index = self.push_row(row);
+        let index = self.push_row(row.iter().copied());
         self.index_of.insert(row.into(), index);
         index
     }
@@ -58,9 +58,9 @@ impl Outcome {
     ///
     /// # Panics
     /// With more than `u32::MAX` different rows, which no number of shots allows.
-    pub fn push_row(&mut self, row: &[i64]) -> u32 {
+    pub fn push_row(&mut self, row: impl IntoIterator<Item = i64>) -> u32 {
         let index = u32::try_from(self.ends.len()).expect("a program has at most u32::MAX shots, hence rows");
-        self.values.extend_from_slice(row);
+        self.values.extend(row);
         self.ends.push(self.values.len());
         index
     }
