@@ -1,16 +1,26 @@
 //! How long the simulators take: one spin, several spins, Rydberg atoms, fermions, and drawing shots.
 //!
 //! `cargo bench --bench simulator`. Each bench takes whole programs, as the daemon hands them over; random gates come
-//! from fixed seeds.
+//! from fixed seeds. Where a task is limited by the memory, what it has to move at least is shown per second: to be held
+//! against what `triad` moves on vectors as long as the state.
 
 use std::f64::consts::TAU;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use divan::Bencher;
+use divan::counter::BytesCount;
 use num_complex::Complex64;
 use qspool::backend::device::StopRun;
 use qspool::backend::{Backend, BackendOptions, SchemaSet};
 use qspool::simulator::{Prepared, Register, Shape, ShotRandom, Uniform, simulator};
 use qspool_driver::{Instruction, Program, StopFlag, WireOrder};
+use rayon::prelude::*;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
 fn main() {
     divan::main();
@@ -20,11 +30,70 @@ fn instruction(name: &str, wires: &[u32], params: &[f64]) -> Instruction {
     Instruction { name: name.to_owned(), wires: wires.to_vec(), params: params.to_vec() }
 }
 
+fn program(num_wires: u32, instructions: Vec<Instruction>) -> Program {
+    Program { instructions, num_wires, shots: 1, wire_order: WireOrder::Sequential, seed: Some(1) }
+}
+
 fn bench(bencher: Bencher, backend: &str, num_wires: u32, instructions: Vec<Instruction>) {
-    let program = Program { instructions, num_wires, shots: 1, wire_order: WireOrder::Sequential, seed: Some(1) };
+    let program = program(num_wires, instructions);
     let simulator = simulator(backend).expect("one of the four");
     let stop = StopFlag::default();
     bencher.bench_local(|| simulator.prepare(&program, &stop).expect("runs"));
+}
+
+/// The same for a program that moves so many bytes for each state of so many qubits.
+fn bench_moving(bencher: Bencher, bytes_per_state: u64, num_wires: u32, instructions: Vec<Instruction>) {
+    let program = program(num_wires, instructions);
+    let simulator = simulator("rydberg").expect("one of the four");
+    let stop = StopFlag::default();
+    let bytes = BytesCount::new(bytes_per_state << num_wires);
+    bencher.counter(bytes).bench_local(|| simulator.prepare(&program, &stop).expect("runs"));
+}
+
+/// How many products with a Hamiltonian the series of a program take, as they are logged.
+fn products(num_wires: u32, instructions: &[Instruction]) -> u64 {
+    #[derive(Clone, Default)]
+    struct Products(Arc<AtomicU64>);
+    impl<S: Subscriber> Layer<S> for Products {
+        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+            event.record(&mut self.clone());
+        }
+    }
+    impl Visit for Products {
+        fn record_f64(&mut self, field: &Field, value: f64) {
+            if field.name() == "products" {
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of products")]
+                self.0.fetch_add(value as u64, Ordering::Relaxed);
+            }
+        }
+
+        fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
+    }
+    let products = Products::default();
+    let program = program(num_wires, instructions.to_vec());
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(products.clone()), || {
+        simulator("rydberg").expect("one of the four").prepare(&program, &StopFlag::default()).expect("runs")
+    });
+    products.0.load(Ordering::Relaxed)
+}
+
+/// `a = b + c x` on so many numbers, all cores: 24 bytes each.
+#[divan::bench(args = [12, 16, 20, 22, 24], sample_count = 20)]
+fn triad(bencher: Bencher, log_len: u32) {
+    const CHUNK: usize = 1 << 12;
+    let len = 1 << log_len;
+    let [mut a, b, x] = [vec![0.0; len], vec![1.0; len], vec![2.0; len]];
+    bencher.counter(BytesCount::new(24_u64 << log_len)).bench_local(|| {
+        let act = |((a, b), x): ((&mut [f64], &[f64]), &[f64])| {
+            a.iter_mut().zip(b).zip(x).for_each(|((a, b), x)| *a = b + 0.5 * x);
+        };
+        if len > CHUNK {
+            a.par_chunks_mut(CHUNK).zip(b.par_chunks(CHUNK)).zip(x.par_chunks(CHUNK)).for_each(act);
+        } else {
+            act(((&mut a, &b), &x));
+        }
+        divan::black_box(&mut a);
+    });
 }
 
 /// A whole number below `end`.
@@ -162,9 +231,12 @@ fn thousand_experiments(bencher: Bencher, backend: &str) {
 }
 
 /// Rydberg atoms under drive, detuning and blockade.
-#[divan::bench(args = [5, 8, 10, 12, 16, 20], sample_count = 5)]
+///
+/// A product reads a vector and the diagonal, and reads and writes two others: 48 bytes for each state.
+#[divan::bench(args = [5, 8, 10, 12, 16, 20, 22], sample_count = 3)]
 fn rydberg_full(bencher: Bencher, num_wires: u32) {
-    bench(bencher, "rydberg", num_wires, vec![instruction("rydberg_full", &[], &[TAU, 1.0, 10.0])]);
+    let gates = vec![instruction("rydberg_full", &[], &[TAU, 1.0, 10.0])];
+    bench_moving(bencher, 48 * products(num_wires, &gates), num_wires, gates);
 }
 
 /// Five Rydberg atoms: the cost does not depend on the parameters.
@@ -180,9 +252,12 @@ fn rydberg_full_by_diagonalisation(bencher: Bencher, num_wires: u32) {
 }
 
 /// 100 rotations of qubits.
-#[divan::bench(args = [5, 10, 16, 20], sample_count = 5)]
+///
+/// The state is made, and read and written once for the 12 fastest qubits and once for each 4 others.
+#[divan::bench(args = [5, 10, 16, 20, 24], sample_count = 5)]
 fn qubits_100_gates(bencher: Bencher, num_wires: u32) {
-    bench(bencher, "rydberg", num_wires, local_gates(100, num_wires, &["rlx", "rlz"]));
+    let passes = 1 + u64::from(num_wires.saturating_sub(12).div_ceil(4));
+    bench_moving(bencher, 16 + 32 * passes, num_wires, local_gates(100, num_wires, &["rlx", "rlz"]));
 }
 
 /// A million seeded shots from a random state.

@@ -9,6 +9,7 @@ use qspool_driver::StopFlag;
 use super::error::SimulationError;
 use super::register::{filled, float};
 use super::tridiagonal::for_each;
+use super::vectors::vector_units;
 
 /// How many numbers are counted below at a time: so many that one division does not wait for another.
 const LANES: usize = 16;
@@ -26,7 +27,7 @@ const SMALLEST_SQUARE: f64 = 1e-290;
 pub(crate) fn eigenvalues(diagonal: &[f64], beside: &[f64], stop: &StopFlag) -> Result<Vec<f64>, SimulationError> {
     let dim = diagonal.len();
     let squares = [0.0].into_iter().chain(beside.iter().map(|element| (element * element).max(SMALLEST_SQUARE)));
-    let pivots = Pivots { rows: diagonal.iter().copied().zip(squares).collect(), arch: Arch::new() };
+    let pivots = Pivots { rows: diagonal.iter().copied().zip(squares).collect(), arch: vector_units() };
 
     // A first look at as many points as there are eigenvalues.
     let points = dim.next_multiple_of(LANES);

@@ -5,11 +5,14 @@
 //! than exponentially for `k > a`. Source: Tal-Ezer and Kosloff, J. Chem. Phys. 81, 3967 (1984).
 
 use num_complex::Complex64;
+use pulp::{Simd, WithSimd};
 use qspool_driver::StopFlag;
+use rayon::prelude::*;
 
 use super::double::Double;
 use super::error::SimulationError;
-use super::register::{filled, float, normalise};
+use super::register::{PARALLEL, filled, float, normalise};
+use super::vectors::{add_scaled, vector_units};
 
 /// A half-width of the spectrum so small that `exp(-iH)` is a phase.
 const VANISHED: f64 = 1e-18;
@@ -17,19 +20,63 @@ const VANISHED: f64 = 1e-18;
 /// The largest half-width of the spectrum that one series takes: longer evolutions are made of equal steps.
 const STEP: f64 = 1000.0;
 
-/// A real symmetric matrix that is multiplied with real vectors.
-pub(crate) trait Product {
-    /// `y ← H x - y`, then `sum ← sum + weight·y`, all in one pass.
+/// A real symmetric matrix that is multiplied with real vectors, block by block.
+pub(crate) trait Product: Sync {
+    /// The elements of a block. A vector is made of whole blocks.
+    fn block_len(&self) -> usize;
+
+    /// The block of `y ← H x - y` that begins at `first`; `x` is the whole vector, `y` the block.
     ///
-    /// Looks at `stop`, and leaves `y` unfinished when it is raised.
-    fn recur(
-        &self,
-        x: &[f64],
-        y: &mut [f64],
-        weight: f64,
-        sum: &mut [f64],
-        stop: &StopFlag,
-    ) -> Result<(), SimulationError>;
+    /// To be inlined always, for the vector units that there are.
+    fn block(&self, first: usize, x: &[f64], y: &mut [f64]);
+}
+
+/// `y ← H x - y`, then `sum ← sum + weight·y`, all in one pass.
+///
+/// Every element is summed up by one thread in a fixed order, so that results depend neither on the number of threads
+/// nor on their vector units. Looks at `stop` in each block, and leaves `y` unfinished when it is raised.
+pub(crate) fn recur(
+    operator: &impl Product,
+    x: &[f64],
+    y: &mut [f64],
+    weight: f64,
+    sum: &mut [f64],
+    stop: &StopFlag,
+) -> Result<(), SimulationError> {
+    let (len, arch) = (operator.block_len(), vector_units());
+    let act = |(index, (y, sum)): (usize, (&mut [f64], &mut [f64]))| {
+        if !stop.is_raised() {
+            arch.dispatch(Block { operator, first: index * len, x, y, weight, sum });
+        }
+    };
+    if x.len() < PARALLEL {
+        y.chunks_exact_mut(len).zip(sum.chunks_exact_mut(len)).enumerate().for_each(act);
+    } else {
+        let blocks = y.par_chunks_exact_mut(len).zip(sum.par_chunks_exact_mut(len));
+        blocks.with_min_len((PARALLEL / 4 / len).max(1)).enumerate().for_each(act);
+    }
+    Ok(stop.check()?)
+}
+
+/// The work on one block, for the vector units that there are.
+struct Block<'a, P> {
+    operator: &'a P,
+    first: usize,
+    x: &'a [f64],
+    y: &'a mut [f64],
+    weight: f64,
+    sum: &'a mut [f64],
+}
+
+impl<P: Product> WithSimd for Block<'_, P> {
+    type Output = ();
+
+    #[expect(clippy::inline_always, reason = "else it would not use the vector unit that there is")]
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.operator.block(self.first, self.x, self.y);
+        add_scaled(self.sum, self.y, self.weight);
+    }
 }
 
 /// Applies `exp(-iH)` to a state, and scales its norm to 1.
@@ -48,6 +95,7 @@ pub(crate) fn evolve<P: Product>(
     // Nothing happens but a phase.
     let scale = if half_width < VANISHED { 0.0 } else { 2.0 / half_width };
     let mut series = Series::new(operator(centre, scale)?, centre, half_width, psi.len())?;
+    tracing::debug!(states = psi.len(), half_width, products = products(half_width), "evolution by a series");
     let mut done = 0.0;
     while done < series.steps {
         series.step(psi, stop)?;
@@ -146,7 +194,7 @@ impl<P: Product> Series<P> {
             let turns = turns + k;
             // The first product is 2 T_1.
             let half = if k == 1 { 0.5 } else { 1.0 };
-            operator.recur(current, previous, sign(turns) * half * coefficient, sums[turns % 2], stop)?;
+            recur(operator, current, previous, sign(turns) * half * coefficient, sums[turns % 2], stop)?;
             if k == 1 {
                 previous.iter_mut().for_each(|element| *element *= half);
             }

@@ -1,9 +1,7 @@
 //! Fermions that hop and interact at the same time.
 
 use nalgebra::DMatrix;
-use pulp::{Arch, Simd, WithSimd};
 use qspool_driver::StopFlag;
-use rayon::prelude::*;
 
 use super::chebyshev::{self, Product};
 use super::double::Double;
@@ -11,11 +9,11 @@ use super::eigen::Eigenbasis;
 use super::error::SimulationError;
 use super::fermi::{FermionState, ModeOrder, doubly, states};
 use super::hopping;
-use super::product::add_scaled;
 use super::propagator::{Cost, Way};
-use super::register::{PARALLEL, filled, float};
+use super::register::{filled, float};
 use super::side;
 use super::strings::{Strings, count};
+use super::vectors::add_scaled;
 
 /// `H = Σ_{s,σ} t_s (c†_{s,σ} c_{s+1,σ} + h.c.) + U Σ_s n_{s,↑} n_{s,↓} + Σ_{s,σ} μ_s n_{s,σ}`, an open chain of sites.
 #[derive(Debug, Clone)]
@@ -187,7 +185,7 @@ impl Hubbard {
             Hops::new(hops, strings.list().len())
         };
         let hops = [hops(0, rows), hops(1, columns)];
-        Ok(HubbardMatrix { diagonal, hops, columns: columns.list().len(), arch: Arch::new() })
+        Ok(HubbardMatrix { diagonal, hops, columns: columns.list().len() })
     }
 }
 
@@ -219,7 +217,6 @@ struct HubbardMatrix {
     /// Of the rows of the state, and of its columns.
     hops: [Hops; 2],
     columns: usize,
-    arch: Arch,
 }
 
 impl HubbardMatrix {
@@ -242,57 +239,24 @@ impl HubbardMatrix {
 }
 
 impl Product for HubbardMatrix {
-    /// `O(hops)` per state, row by row of the state.
-    fn recur(
-        &self,
-        x: &[f64],
-        y: &mut [f64],
-        weight: f64,
-        sum: &mut [f64],
-        stop: &StopFlag,
-    ) -> Result<(), SimulationError> {
-        let act = |(row, (y, sum)): (usize, (&mut [f64], &mut [f64]))| {
-            if !stop.is_raised() {
-                self.arch.dispatch(Row { matrix: self, number: row, x, y, weight, sum });
-            }
-        };
-        if x.len() < PARALLEL {
-            y.chunks_exact_mut(self.columns).zip(sum.chunks_exact_mut(self.columns)).enumerate().for_each(act);
-        } else {
-            let rows = y.par_chunks_exact_mut(self.columns).zip(sum.par_chunks_exact_mut(self.columns));
-            rows.with_min_len((PARALLEL / 4 / self.columns).max(1)).enumerate().for_each(act);
-        }
-        Ok(stop.check()?)
+    /// A row of the state.
+    fn block_len(&self) -> usize {
+        self.columns
     }
-}
 
-/// A row of the state.
-struct Row<'a> {
-    matrix: &'a HubbardMatrix,
-    number: usize,
-    x: &'a [f64],
-    y: &'a mut [f64],
-    weight: f64,
-    sum: &'a mut [f64],
-}
-
-impl WithSimd for Row<'_> {
-    type Output = ();
-
+    /// `O(hops)` per state.
     #[expect(clippy::inline_always, reason = "else it would not use the vector unit")]
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Self { matrix, number, x, y, weight, sum } = self;
-        let own = number * matrix.columns..(number + 1) * matrix.columns;
+    fn block(&self, first: usize, x: &[f64], y: &mut [f64]) {
+        let own = first..first + self.columns;
         let own_x = &x[own.clone()];
-        for (column, ((y, x), energy)) in y.iter_mut().zip(own_x).zip(&matrix.diagonal[own]).enumerate() {
-            let hops = matrix.hops[1].of(column).iter().map(|&(to, element)| element * own_x[to]);
+        for (column, ((y, x), energy)) in y.iter_mut().zip(own_x).zip(&self.diagonal[own]).enumerate() {
+            let hops = self.hops[1].of(column).iter().map(|&(to, element)| element * own_x[to]);
             *y = energy * x - *y + hops.sum::<f64>();
         }
-        for &(to, element) in matrix.hops[0].of(number) {
-            add_scaled(y, &x[to * matrix.columns..(to + 1) * matrix.columns], element);
+        for &(to, element) in self.hops[0].of(first / self.columns) {
+            add_scaled(y, &x[to * self.columns..(to + 1) * self.columns], element);
         }
-        add_scaled(sum, y, weight);
     }
 }
 

@@ -10,15 +10,14 @@
     reason = "what is not part of the function that is made for a vector unit does not use it"
 )]
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use qspool_driver::StopFlag;
 
 use super::error::SimulationError;
-use super::product::add_scaled;
 use super::random::{ShotRandom, Uniform};
 use super::register::filled;
-use super::symmetric::dot;
 use super::tridiagonal::for_each;
+use super::vectors::{add_scaled, dot, vector_units};
 
 /// Vectors are made orthogonal to those whose eigenvalues are closer than this.
 const CLOSE: f64 = 1e-2;
@@ -44,7 +43,7 @@ pub(crate) fn eigenvectors(
     stop: &StopFlag,
 ) -> Result<Vec<f64>, SimulationError> {
     let dim = diagonal.len();
-    let arch = Arch::new();
+    let arch = vector_units();
     let mut shifts = values.to_vec();
     // Systems that are the same would give the same vector again.
     for index in 1..dim {

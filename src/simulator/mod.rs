@@ -34,6 +34,7 @@ mod spin;
 mod strings;
 mod symmetric;
 mod tridiagonal;
+mod vectors;
 
 pub use double::Double;
 pub use eigen::Eigenbasis;

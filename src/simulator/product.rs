@@ -10,13 +10,9 @@
     reason = "what is not part of the function that is made for a vector unit does not use it"
 )]
 
-use pulp::{Arch, Simd, WithSimd};
-use qspool_driver::StopFlag;
-use rayon::prelude::*;
-
 use super::chebyshev::Product;
-use super::error::SimulationError;
-use super::register::{PARALLEL, Shape};
+use super::register::Shape;
+use super::vectors::add_scaled;
 
 /// The largest block, but for a single wire that is longer, in elements: 32 kB, so that four of them stay near the core.
 const BLOCK: usize = 1 << 12;
@@ -32,7 +28,6 @@ pub(crate) struct Operator {
     hops: Vec<Hop>,
     /// The elements of a block.
     block: usize,
-    arch: Arch,
 }
 
 /// Elements between neighbouring levels of one wire.
@@ -78,7 +73,6 @@ impl Operator {
             ladders: ladders.iter().enumerate().map(ladder).collect(),
             hops: hops.iter().enumerate().map(hop).collect(),
             block,
-            arch: Arch::new(),
         }
     }
 
@@ -87,8 +81,14 @@ impl Operator {
         let of_wire = |&dim: &usize| (dim as u64).saturating_mul(64).saturating_add(8 * BLOCK as u64 + 256);
         shape.dims().iter().map(of_wire).fold(1024, u64::saturating_add)
     }
+}
 
-    /// The block of `H x - y` that begins at `first`.
+impl Product for Operator {
+    fn block_len(&self) -> usize {
+        self.block
+    }
+
+    /// `O(terms)` per state.
     #[inline(always)]
     fn block(&self, first: usize, x: &[f64], y: &mut [f64]) {
         let own = &x[first..first + self.block];
@@ -123,52 +123,6 @@ impl Operator {
                 hop.between_blocks(first, x, y);
             }
         }
-    }
-}
-
-impl Product for Operator {
-    /// `O(terms)` per state; looks at `stop` in each block.
-    fn recur(
-        &self,
-        x: &[f64],
-        y: &mut [f64],
-        weight: f64,
-        sum: &mut [f64],
-        stop: &StopFlag,
-    ) -> Result<(), SimulationError> {
-        let act = |(index, (y, sum)): (usize, (&mut [f64], &mut [f64]))| {
-            if stop.is_raised() {
-                return;
-            }
-            self.arch.dispatch(Block { operator: self, first: index * self.block, x, y, weight, sum });
-        };
-        if x.len() < PARALLEL {
-            y.chunks_exact_mut(self.block).zip(sum.chunks_exact_mut(self.block)).enumerate().for_each(act);
-        } else {
-            let blocks = y.par_chunks_exact_mut(self.block).zip(sum.par_chunks_exact_mut(self.block));
-            blocks.enumerate().for_each(act);
-        }
-        Ok(stop.check()?)
-    }
-}
-
-/// The work on one block, for the vector units that there are.
-struct Block<'a> {
-    operator: &'a Operator,
-    first: usize,
-    x: &'a [f64],
-    y: &'a mut [f64],
-    weight: f64,
-    sum: &'a mut [f64],
-}
-
-impl WithSimd for Block<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        self.operator.block(self.first, self.x, self.y);
-        add_scaled(self.sum, self.y, self.weight);
     }
 }
 
@@ -253,14 +207,6 @@ impl Hop {
     }
 }
 
-/// `y += a x`, as long as the shorter of the two.
-#[inline(always)]
-pub(crate) fn add_scaled(y: &mut [f64], x: &[f64], a: f64) {
-    for (y, x) in y.iter_mut().zip(x) {
-        *y += a * x;
-    }
-}
-
 /// `y += a w x` element by element, as long as the shortest of the three.
 #[inline(always)]
 fn add_weighted(y: &mut [f64], x: &[f64], w: &[f64], a: f64) {
@@ -316,8 +262,10 @@ fn quads_mut(x: &mut [f64]) -> &mut [[f64; 4]] {
 
 #[cfg(test)]
 mod tests {
+    use qspool_driver::StopFlag;
     use rayon::ThreadPoolBuilder;
 
+    use super::super::chebyshev::recur;
     use super::super::double::Double;
     use super::super::hamiltonian::{Charge, Coupling, SpinHamiltonian, neighbours};
     use super::super::random::{ShotRandom, Uniform};
@@ -343,7 +291,7 @@ mod tests {
         let (mut y, mut sum) = (vec![1.0; x.len()], vec![2.0; x.len()]);
         let stop = StopFlag::default();
         let diagonal = hamiltonian.diagonal(&shape, Double::value, &stop).expect("small");
-        hamiltonian.operator(&shape, 1.0, diagonal).recur(&x, &mut y, 3.0, &mut sum, &stop).expect("not stopped");
+        recur(&hamiltonian.operator(&shape, 1.0, diagonal), &x, &mut y, 3.0, &mut sum, &stop).expect("not stopped");
         assert!(sum.iter().zip(&y).all(|(sum, y)| (sum - 2.0 - 3.0 * y).abs() < 1e-9));
         y
     }

@@ -12,12 +12,13 @@
 use std::ops::Range;
 
 use num_complex::Complex64;
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use qspool_driver::StopFlag;
 use rayon::prelude::*;
 
 use super::error::SimulationError;
 use super::register::{PARALLEL, Register};
+use super::vectors::vector_units;
 
 /// The largest block, in amplitudes: 64 kB.
 const BLOCK: usize = 1 << 12;
@@ -81,7 +82,7 @@ pub(crate) fn apply(
     let mut gates: Vec<(usize, QubitGate)> = gates.into_iter().map(|(wire, gate)| (shape.stride(wire), gate)).collect();
     gates.sort_by_key(|(stride, _)| std::cmp::Reverse(*stride));
     let (far, near) = gates.split_at(gates.partition_point(|(stride, _)| *stride >= block));
-    let (arch, is_parallel) = (Arch::new(), psi.len() >= PARALLEL);
+    let (arch, is_parallel) = (vector_units(), psi.len() >= PARALLEL);
     if !near.is_empty() {
         let act = |block: &mut [Complex64]| {
             if !stop.is_raised() {

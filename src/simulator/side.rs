@@ -5,13 +5,14 @@
 //! rows are transposed first.
 
 use num_complex::Complex64;
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use qspool_driver::StopFlag;
 use rayon::prelude::*;
 
 use super::error::SimulationError;
 use super::register::PARALLEL;
 use super::strings::count;
+use super::vectors::vector_units;
 
 /// How many pairs and phases are gathered before they act, and [`SideGate::size`] of what else there is.
 pub(crate) const MOST_GATHERED: usize = 1 << 16;
@@ -99,7 +100,7 @@ pub(crate) fn apply(
     let [re, im] = parts;
     let [rows, columns] = lens;
     let is_parallel = re.len() >= PARALLEL;
-    let arch = Arch::new();
+    let arch = vector_units();
     let act = |slices: Vec<&mut [f64]>| {
         if !stop.is_raised() {
             arch.dispatch(Tile { slices, gates });

@@ -7,7 +7,7 @@
 use qspool_driver::StopFlag;
 
 use super::error::SimulationError;
-use super::product::add_scaled;
+use super::vectors::{add_scaled, dot};
 
 /// Brings `matrix` (square, row-major, symmetric) to tridiagonal form: `H = Q T Qᵀ`.
 ///
@@ -173,23 +173,4 @@ fn rotate_rows(rows: &mut [f64], dim: usize, last: usize, rotations: &[(f64, f64
         }
         rows[(last - rotations.len()) * dim + column..][..width].copy_from_slice(carried);
     }
-}
-
-/// The scalar product, in eight sums that do not wait for each other.
-#[expect(
-    clippy::inline_always,
-    reason = "what is not part of the function that is made for a vector unit does not use it"
-)]
-#[inline(always)]
-pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let (a_parts, a_rest) = a.as_chunks::<8>();
-    let (b_parts, b_rest) = b.as_chunks::<8>();
-    let mut sums = [0.0; 8];
-    for (a, b) in a_parts.iter().zip(b_parts) {
-        for lane in 0..8 {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f64>() + rest
 }

@@ -1,6 +1,6 @@
 //! A symmetric tridiagonal matrix in twice the usual precision, and what diagonalises it.
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use qspool_driver::StopFlag;
 use rayon::prelude::*;
 
@@ -9,7 +9,8 @@ use super::double::Double;
 use super::error::SimulationError;
 use super::inverse::eigenvectors;
 use super::register::filled;
-use super::symmetric::{dot, tridiagonal_ql};
+use super::symmetric::tridiagonal_ql;
+use super::vectors::{dot, vector_units};
 
 /// How large a residual may be, in units of rounding: what is found is usually 100 times better.
 const RESIDUAL: f64 = 64.0;
@@ -93,7 +94,7 @@ impl Tridiagonal {
 
     /// What the vectors, which lie one behind the other, say of their eigenvalues.
     fn refined(&self, values: &[f64], vectors: &[f64], stop: &StopFlag) -> Result<Vec<Refined>, SimulationError> {
-        let (dim, arch) = (values.len(), Arch::new());
+        let (dim, arch) = (values.len(), vector_units());
         let mut refined = filled(Refined::default(), dim)?;
         for_each(dim, &mut refined, |index, refined| {
             stop.check()?;
