@@ -82,6 +82,40 @@ def chain(operators, wires):
     return total
 
 
+def gates_of_spins(wires, beside, m):
+    """30 gates on spins of 15 atoms, as matrices on one or two of them."""
+    rng = np.random.default_rng(1)
+    lx = np.diag(beside, 1) + np.diag(beside, -1)
+    exchange = np.kron(np.diag(2 * beside, 1), np.diag(2 * beside, -1))
+    gates = []
+    for count in range(30):
+        angle = rng.uniform(0, 2 * pi)
+        if count < 20:
+            wire, kind = rng.integers(wires), rng.integers(3)
+            gate = expm(-1j * angle * lx) if kind == 0 else np.exp(-1j * angle * m**kind)
+            gates.append((wire, 16, gate))
+        else:
+            energies = np.exp(-1j * angle * np.outer(m, m).ravel())
+            gate = expm(-1j * angle * (exchange + exchange.T)) if count % 2 == 0 else energies
+            gates.append((rng.integers(wires - 1), 256, gate))
+    start = np.zeros(16**wires, complex)
+    start[0] = 1
+
+    def run():
+        psi = start
+        for wire, dim, gate in gates:
+            psi = psi.reshape(16**wire, dim, -1)
+            if gate.ndim == 1:
+                psi = gate[:, None] * psi
+            elif psi.shape[2] > 1:
+                psi = gate @ psi
+            else:
+                psi = psi.reshape(-1, dim) @ gate.T
+        return psi
+
+    return run
+
+
 def several_spins(_):
     import qutip
 
@@ -90,6 +124,7 @@ def several_spins(_):
     lz = diags(m)
     up = diags(2 * beside, 1)
     for wires in (3, 4):
+        measure("b1", wires, "numpy, matrices of gates kept", gates_of_spins(wires, beside, m))
         hop = chain([up, up.T], wires)
         h = chain([lx], wires) + 0.5 * chain([lz], wires) + 0.1 * chain([lz @ lz], wires)
         h = (h + 0.02 * (hop + hop.T) + 0.05 * chain([lz, lz], wires)).tocsr()

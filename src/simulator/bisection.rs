@@ -3,12 +3,12 @@
 //! As many eigenvalues lie below `x` as there are negative numbers among the pivots of `T - x`, `q[k] = d[k] - x -
 //! e[k-1]² / q[k-1]`. Source: Barth, Martin and Wilkinson, Handbook for Automatic Computation II, contribution II/5.
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use qspool_driver::StopFlag;
 
 use super::error::SimulationError;
 use super::register::{filled, float};
-use super::tridiagonal::for_each;
+use super::tridiagonal::{for_each, support};
 use super::vectors::vector_units;
 
 /// How many numbers are counted below at a time: so many that one division does not wait for another.
@@ -23,20 +23,18 @@ const SMALLEST_SQUARE: f64 = 1e-290;
 /// The eigenvalues in rising order of the matrix with this diagonal and these elements beside it, each to `ε`; none may
 /// exceed 1.
 ///
-/// About 45 divisions for each row and eigenvalue.
+/// About 45 divisions for each eigenvalue and row in which its eigenvector has components.
 pub(crate) fn eigenvalues(diagonal: &[f64], beside: &[f64], stop: &StopFlag) -> Result<Vec<f64>, SimulationError> {
-    let dim = diagonal.len();
-    let squares = [0.0].into_iter().chain(beside.iter().map(|element| (element * element).max(SMALLEST_SQUARE)));
-    let pivots = Pivots { rows: diagonal.iter().copied().zip(squares).collect(), arch: vector_units() };
-
+    let (dim, arch) = (diagonal.len(), vector_units());
     // A first look at as many points as there are eigenvalues.
     let points = dim.next_multiple_of(LANES);
     let step = 2.2 / float(points);
     let point = |index: usize| -1.1 + step * float(index);
     let mut below = filled([0; LANES], points / LANES)?;
+    let rows = rows(diagonal, beside, 0..dim);
     for_each(dim, &mut below, |group, below| {
         let at = std::array::from_fn(|lane| point(group * LANES + lane));
-        *below = pivots.arch.dispatch(Count { pivots: &pivots, at });
+        *below = arch.dispatch(Count { rows: &rows, at });
         Ok(())
     })?;
     let below = below.as_flattened();
@@ -46,14 +44,19 @@ pub(crate) fn eigenvalues(diagonal: &[f64], beside: &[f64], stop: &StopFlag) -> 
     for_each(dim, &mut values, |group, values| {
         let ranks: [usize; LANES] = std::array::from_fn(|lane| (group * LANES + lane).min(dim - 1));
         let mut lower = ranks.map(lower);
+        let support = support(diagonal, beside, lower[0], lower[LANES - 1] + step);
+        // In the other rows the pivots have the sign of what stands on the diagonal.
+        let mut others = diagonal.iter().filter(|&&element| element < lower[0]).count() as u64;
+        others -= support.iter().filter(|&&row| diagonal[row] < lower[0]).count() as u64;
+        let rows = self::rows(diagonal, beside, support.into_iter());
         let mut width = step;
         while width > WIDTH {
             stop.check()?;
             width /= 2.0;
             let at = lower.map(|lower| lower + width);
-            let below = pivots.arch.dispatch(Count { pivots: &pivots, at });
+            let below = arch.dispatch(Count { rows: &rows, at });
             for lane in 0..LANES {
-                if below[lane] <= ranks[lane] as u64 {
+                if others + below[lane] <= ranks[lane] as u64 {
                     lower[lane] = at[lane];
                 }
             }
@@ -64,15 +67,21 @@ pub(crate) fn eigenvalues(diagonal: &[f64], beside: &[f64], stop: &StopFlag) -> 
     Ok(values.into_flattened()[..dim].to_vec())
 }
 
-/// What the pivots of a matrix follow from: of each row the element on the diagonal, and the square of that before it.
-struct Pivots {
-    rows: Vec<(f64, f64)>,
-    arch: Arch,
+/// What the pivots of a matrix follow from: of each of these rows the element on the diagonal, and the square of that
+/// before it, where the row before it is there.
+fn rows(diagonal: &[f64], beside: &[f64], rows: impl Iterator<Item = usize>) -> Vec<(f64, f64)> {
+    let mut next = 0;
+    let row = |row: usize| {
+        let element = if row > 0 && row == next { beside[row - 1] } else { 0.0 };
+        next = row + 1;
+        (diagonal[row], (element * element).max(SMALLEST_SQUARE))
+    };
+    rows.map(row).collect()
 }
 
 /// How many eigenvalues lie below each of these numbers.
 struct Count<'a> {
-    pivots: &'a Pivots,
+    rows: &'a [(f64, f64)],
     at: [f64; LANES],
 }
 
@@ -84,7 +93,7 @@ impl WithSimd for Count<'_> {
     fn with_simd<S: Simd>(self, _: S) -> [u64; LANES] {
         let mut pivot = [1.0; LANES];
         let mut below = [0; LANES];
-        for &(element, square) in &self.pivots.rows {
+        for &(element, square) in self.rows {
             for lane in 0..LANES {
                 pivot[lane] = (element - self.at[lane]) - square / pivot[lane];
                 below[lane] += u64::from(pivot[lane] < 0.0);
@@ -124,6 +133,18 @@ mod tests {
                 let beside: Vec<f64> = (1..dim).map(|_| element(scale)).collect();
                 check(&diagonal, &beside);
             }
+        }
+    }
+
+    #[test]
+    fn rows_far_from_an_eigenvalue_need_not_be_looked_at() {
+        for beside in [1e-1, 1e-3, 1e-6] {
+            let diagonal: Vec<f64> = (0..201).map(|k| 0.7 * ((float(k) - 100.3) / 100.3).powi(2)).collect();
+            let beside = vec![beside; 200];
+            check(&diagonal, &beside);
+            let rows = support(&diagonal, &beside, 0.1, 0.11).len();
+            assert_eq!(rows < 200, beside[0] < 0.1, "{rows}");
+            assert!(!support(&diagonal, &beside, 0.1, 0.11).is_empty());
         }
     }
 

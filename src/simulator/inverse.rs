@@ -16,14 +16,18 @@ use qspool_driver::StopFlag;
 use super::error::SimulationError;
 use super::random::{ShotRandom, Uniform};
 use super::register::filled;
-use super::tridiagonal::for_each;
+use super::tridiagonal::{for_each, support};
 use super::vectors::{add_scaled, dot, vector_units};
 
-/// Vectors are made orthogonal to those whose eigenvalues are closer than this.
-const CLOSE: f64 = 1e-2;
+/// Each system is solved once to come near, and once more to take off all that is left but rounding. Each time vectors are
+/// made orthogonal to those whose eigenvalues are closer than this.
+const CLOSE: [f64; 2] = [1e-6, 1e-2];
 
-/// How often each system is solved: once comes near, and once more takes off all that is left but rounding.
-const SOLUTIONS: usize = 2;
+/// How often that may have to be done: twice is almost always enough.
+const ORTHOGONALISATIONS: usize = 4;
+
+/// How far a value may be from the eigenvalue that it stands for.
+const WIDTH: f64 = 1e-12;
 
 /// How many systems are solved at a time.
 const LANES: usize = 8;
@@ -58,19 +62,25 @@ pub(crate) fn eigenvectors(
         let more = starts.min(rest.len());
         rest[..more].copy_from_slice(&first[..more]);
     }
-    for _ in 0..SOLUTIONS {
+    let mut supports = vec![Vec::new(); dim.div_ceil(LANES)];
+    for_each(dim, &mut supports, |group, rows| {
+        let values = &values[group * LANES..((group + 1) * LANES).min(dim)];
+        *rows = support(diagonal, beside, values[0] - WIDTH, values[values.len() - 1] + WIDTH);
+        Ok(())
+    })?;
+    for close in CLOSE {
         let mut groups: Vec<&mut [f64]> = vectors.chunks_mut(LANES * dim.max(1)).collect();
         for_each(dim, &mut groups, |group, vectors| {
             stop.check()?;
-            let shifts = &shifts[group * LANES..];
-            let system = System { diagonal, beside, shifts, rows: filled(Row::default(), dim)? };
-            arch.dispatch(Solve { system, side_by_side: filled([0.0; LANES], dim)?, vectors });
+            let shifts = &shifts[group * LANES..((group + 1) * LANES).min(dim)];
+            let system = System::new(diagonal, beside, &supports[group], shifts)?;
+            arch.dispatch(Solve { side_by_side: filled([0.0; LANES], system.support.len())?, system, vectors });
             Ok(())
         })?;
         let mut first = 0;
         for index in 0..dim {
             stop.check()?;
-            while values[index] - values[first] > CLOSE {
+            while values[index] - values[first] > close {
                 first += 1;
             }
             let (before, rest) = vectors.split_at_mut(index * dim);
@@ -92,23 +102,32 @@ impl WithSimd for MakeOrthogonal<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let Self { others, vector } = self;
-        // Once more, for what the first time leaves of a long one.
-        for _ in 0..2 {
+        for _ in 0..ORTHOGONALISATIONS {
+            let square = dot(vector, vector);
             for other in others.chunks_exact(vector.len()) {
                 let share = dot(other, vector);
                 add_scaled(vector, other, -share);
             }
-            let length = dot(vector, vector).sqrt();
+            let rest = dot(vector, vector);
+            let length = rest.sqrt();
             vector.iter_mut().for_each(|element| *element /= length);
+            // Where little was left of the vector, rounding has left more of the others.
+            if rest >= 0.5 * square {
+                return;
+            }
         }
     }
 }
 
-/// Systems with the matrices `T - λ`.
+/// Systems with the matrices `T - λ`, in the rows in which their solutions have components.
 struct System<'a> {
-    diagonal: &'a [f64],
-    beside: &'a [f64],
-    shifts: &'a [f64],
+    support: &'a [usize],
+    diagonal: Vec<f64>,
+    /// Behind each row.
+    beside: Vec<f64>,
+    shifts: Lanes,
+    /// How many of them there are.
+    count: usize,
     rows: Vec<Row>,
 }
 
@@ -124,17 +143,30 @@ struct Row {
     exchanged: Lanes,
 }
 
-impl System<'_> {
+impl<'a> System<'a> {
+    /// With these values of λ.
+    fn new(diagonal: &[f64], beside: &[f64], support: &'a [usize], shifts: &[f64]) -> Result<Self, SimulationError> {
+        let is_cut = |place: usize| support.get(place + 1).is_none_or(|&next| next != support[place] + 1);
+        let element = |(place, &row): (usize, &usize)| if is_cut(place) { 0.0 } else { beside[row] };
+        Ok(Self {
+            diagonal: support.iter().map(|&row| diagonal[row]).collect(),
+            beside: support.iter().enumerate().map(element).collect(),
+            shifts: std::array::from_fn(|lane| shifts[lane.min(shifts.len() - 1)]),
+            count: shifts.len(),
+            rows: filled(Row::default(), support.len())?,
+            support,
+        })
+    }
+
     #[inline(always)]
     fn factor(&mut self) {
-        let Self { diagonal, beside, shifts, rows } = self;
-        let shift: Lanes = std::array::from_fn(|lane| shifts.get(lane).copied().unwrap_or(shifts[0]));
+        let Self { diagonal, beside, shifts: shift, rows, .. } = self;
         let large = |pivot: f64| if pivot.abs() < f64::EPSILON { f64::EPSILON.copysign(pivot) } else { pivot };
         let mut own = shift.map(|shift| diagonal[0] - shift);
-        let mut next = [beside.first().copied().unwrap_or_default(); LANES];
+        let mut next = [beside[0]; LANES];
         let last = diagonal.len() - 1;
         for k in 0..last {
-            let (left, below, right) = (beside[k], diagonal[k + 1], beside.get(k + 1).copied().unwrap_or_default());
+            let (left, below, right) = (beside[k], diagonal[k + 1], beside[k + 1]);
             let row = &mut rows[k];
             for lane in 0..LANES {
                 let below = below - shift[lane];
@@ -183,7 +215,7 @@ impl System<'_> {
 /// Solves the systems for as many vectors, which lie one behind the other.
 struct Solve<'a> {
     system: System<'a>,
-    /// Room for the elements of all vectors of one row, and of the next.
+    /// Room for the components of all vectors in one row, and in the next.
     side_by_side: Vec<Lanes>,
     vectors: &'a mut [f64],
 }
@@ -194,17 +226,18 @@ impl WithSimd for Solve<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         let Self { mut system, mut side_by_side, vectors } = self;
-        let dim = side_by_side.len();
+        let dim = vectors.len() / system.count;
         for (lane, vector) in vectors.chunks_exact(dim).enumerate() {
-            for (row, element) in side_by_side.iter_mut().zip(vector) {
-                row[lane] = *element;
+            for (components, &row) in side_by_side.iter_mut().zip(system.support) {
+                components[lane] = vector[row];
             }
         }
         system.factor();
         system.solve(&mut side_by_side);
         for (lane, vector) in vectors.chunks_exact_mut(dim).enumerate() {
-            for (row, element) in side_by_side.iter().zip(vector) {
-                *element = row[lane];
+            vector.fill(0.0);
+            for (components, &row) in side_by_side.iter().zip(system.support) {
+                vector[row] = components[lane];
             }
         }
     }

@@ -120,6 +120,48 @@ pub(super) fn for_each<T: Send>(
     }
 }
 
+/// What of a component of an eigenvector, beside the largest one, is as good as nothing.
+const NEGLIGIBLE: f64 = 1e-18;
+
+/// The rows in which the eigenvectors of eigenvalues between `lowest` and `highest` have components, in rising order.
+///
+/// Where the element on the diagonal is further from an eigenvalue than twice what stands beside it, a component is at
+/// most half of the larger one of its neighbours: from there on they fall, and are followed until they are
+/// [`NEGLIGIBLE`]. Without the other rows the pivots of `T - x` are the same in these, since what a pivot owes to the
+/// one before falls with the square.
+pub(super) fn support(diagonal: &[f64], beside: &[f64], lowest: f64, highest: f64) -> Vec<usize> {
+    let dim = diagonal.len();
+    let beside_row = |row: usize| {
+        let before = row.checked_sub(1).map_or(0.0, |before| beside[before].abs());
+        [before, beside.get(row).map_or(0.0, |element| element.abs())]
+    };
+    let distance = |row: usize| (lowest - diagonal[row]).max(diagonal[row] - highest).max(0.0);
+    let mut has = vec![false; dim];
+    for row in 0..dim {
+        let [before, behind] = beside_row(row);
+        has[row] = distance(row) <= 2.0 * (before + behind);
+    }
+    // How large a component may be, on the way away from the rows that were found: forwards, then backwards.
+    let mut follow = |rows: &mut dyn Iterator<Item = usize>, side: usize| {
+        let mut component = 0.0;
+        for row in rows {
+            let sides = beside_row(row);
+            if distance(row) <= 2.0 * (sides[0] + sides[1]) {
+                component = 1.0;
+            } else if component > 0.0 {
+                component *= sides[side] / (distance(row) - sides[1 - side]);
+                component = if component > NEGLIGIBLE { component } else { 0.0 };
+                has[row] |= component > 0.0;
+            }
+        }
+    };
+    follow(&mut (0..dim), 0);
+    follow(&mut (0..dim).rev(), 1);
+    let rows: Vec<usize> = (0..dim).filter(|&row| has[row]).collect();
+    // An eigenvalue has a row near it, but for rounding.
+    if rows.is_empty() { (0..dim).collect() } else { rows }
+}
+
 /// The eigenvalue near `value` that belongs to `vector`.
 struct Quotient<'a> {
     matrix: &'a Tridiagonal,
