@@ -136,17 +136,14 @@ pub(super) fn support(diagonal: &[f64], beside: &[f64], lowest: f64, highest: f6
         [before, beside.get(row).map_or(0.0, |element| element.abs())]
     };
     let distance = |row: usize| (lowest - diagonal[row]).max(diagonal[row] - highest).max(0.0);
-    let mut has = vec![false; dim];
-    for row in 0..dim {
-        let [before, behind] = beside_row(row);
-        has[row] = distance(row) <= 2.0 * (before + behind);
-    }
+    let may_be_large = |row: usize| distance(row) <= 2.0 * beside_row(row).iter().sum::<f64>();
+    let mut has: Vec<bool> = (0..dim).map(may_be_large).collect();
     // How large a component may be, on the way away from the rows that were found: forwards, then backwards.
     let mut follow = |rows: &mut dyn Iterator<Item = usize>, side: usize| {
         let mut component = 0.0;
         for row in rows {
             let sides = beside_row(row);
-            if distance(row) <= 2.0 * (sides[0] + sides[1]) {
+            if may_be_large(row) {
                 component = 1.0;
             } else if component > 0.0 {
                 component *= sides[side] / (distance(row) - sides[1 - side]);
