@@ -13,7 +13,7 @@ use divan::Bencher;
 use divan::counter::BytesCount;
 use num_complex::Complex64;
 use qspool::backend::device::StopRun;
-use qspool::backend::{Backend, BackendOptions, SchemaSet};
+use qspool::backend::{Backend, BackendOptions, ProgressCounter, SchemaSet};
 use qspool::simulator::{Prepared, Register, Shape, ShotRandom, Uniform, simulator};
 use qspool_driver::{Instruction, Program, StopFlag, WireOrder};
 use rayon::prelude::*;
@@ -226,7 +226,7 @@ fn thousand_experiments(bencher: Bencher, backend: &str) {
     let id = "1a2b3c".parse().expect("an id");
     bencher.bench_local(|| {
         let prepared = backend.prepare(job.as_bytes()).expect("valid");
-        backend.run(&id, &prepared, &StopRun::default()).expect("runs")
+        backend.run(&id, &prepared, &StopRun::default(), &ProgressCounter::default()).expect("runs")
     });
 }
 

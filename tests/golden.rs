@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use qspool::backend::device::StopRun;
-use qspool::backend::{Backend, BackendOptions, SchemaSet};
+use qspool::backend::{Backend, BackendOptions, ProgressCounter, SchemaSet};
 use qspool::job::{Experiment, Job};
 use qspool::schema::{BackendSchema, Valid, builtin};
 use qspool::simulator::{ShotRandom, simulator};
@@ -141,7 +141,9 @@ fn results_are_the_recorded_documents() {
         for job in recorded(backend).iter().filter(|job| job.is_comparable() && job.has_shots_of_the_seed()) {
             let prepared = backend_of_that_name.prepare(job.0["job"].to_string().as_bytes()).expect("a valid job");
             let job_id = job.id().parse().expect("a job id");
-            let result = backend_of_that_name.run(&job_id, &prepared, &StopRun::default()).expect("runs");
+            let result = backend_of_that_name
+                .run(&job_id, &prepared, &StopRun::default(), &ProgressCounter::default())
+                .expect("runs");
             let mut expected = job.0["result"].clone();
             // The reference stores INITIALIZING in every result; ours says what is true.
             expected["status"] = "DONE".into();

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use common::{TempStorage, backend, eventually, job_id};
 use jiff::Timestamp;
-use qspool::job::{BackendConfig, BackendName, Document, DocumentId, JobId, Status};
+use qspool::job::{BackendConfig, BackendName, Document, DocumentId, JobId, Progress, Status};
 use qspool::signing::{PrivateKey, PublicKey, is_signed_by, sign};
-use qspool::storage::{Claim, Holder, Lease, NextJob, Place, QueueView, Renewal, Storage, StorageErrorKind};
+use qspool::storage::{
+    Claim, Holder, Lease, LeaseRecord, NextJob, Place, QueueView, Renewal, Storage, StorageErrorKind,
+};
 
 /// Calls every check of the suite with a fresh storage of the medium.
 macro_rules! storage_suite {
@@ -37,6 +39,7 @@ macro_rules! storage_suite {
             a_backend_is_known_by_anything_that_it_has,
             what_has_not_changed_for_a_while_is_told,
             everybody_sees_who_holds_a_lease,
+            how_far_a_run_has_come_is_told_until_its_job_changes_hands,
             a_job_that_a_peer_left_in_running_is_adopted_by_one,
             an_adopted_job_goes_back_to_its_queue,
             a_storage_in_order_has_no_leftovers,
@@ -384,6 +387,39 @@ async fn everybody_sees_who_holds_a_lease(temp: TempStorage) {
         seen.iter().any(|seen| seen.lease.job_id == held && matches!(seen.holder, Holder::Dead(_))).then_some(())
     })
     .await;
+}
+
+async fn how_far_a_run_has_come_is_told_until_its_job_changes_hands(temp: TempStorage) {
+    let (holder, observer) = (temp.open().await, temp.open().await);
+    let job = submitted(&*holder, 1).await;
+    let told = async || observer.progress(&backend(), &job).await.expect("an answer");
+    let tell = async |mut lease: Lease, done: u32| {
+        let progress = Some(Progress { done, total: 4 });
+        lease.record.progress = progress;
+        // Some media store it only with a renewal that is due.
+        eventually("the progress is told", async || {
+            assert_eq!(holder.renew(&lease).await.expect("renewed"), Renewal::Held { cancel: false });
+            (told().await == progress).then_some(())
+        })
+        .await;
+        lease
+    };
+    let lease = claim(&*holder, &job).await.expect("claimed");
+    assert_eq!(told().await, None);
+    tell(lease.clone(), 0).await;
+    let lease = tell(lease, 3).await;
+    let elsewhere: BackendName = "rydberg".parse().expect("a name");
+    assert_eq!(observer.progress(&elsewhere, &job).await.expect("an answer"), None);
+    holder.put_back(&lease).await.expect("put back");
+    assert_eq!(told().await, None);
+    let again = claim(&*holder, &job).await.expect("claimed again");
+    assert_eq!(again.record, LeaseRecord { progress: None, ..lease.record });
+    tell(again, 1).await;
+    TempStorage::kill(holder);
+    let adopted =
+        eventually("the lease is taken over", async || observer.adopt_orphans().await.expect("looked").pop()).await;
+    assert_eq!((adopted.record.attempts, adopted.record.progress), (1, None));
+    assert_eq!(told().await, None);
 }
 
 /// Claims a job as a program does that knows no leases.

@@ -3,11 +3,13 @@
 pub mod device;
 mod open;
 mod options;
+mod progress;
 mod run;
 mod schemas;
 
 pub use device::DriverOptions;
 pub use open::BackendError;
 pub use options::{BackendOptions, SchemaSource};
+pub use progress::ProgressCounter;
 pub use run::{Backend, Prepared, RunError, Runner};
 pub use schemas::{SchemaOrigin, SchemaSet, SchemaSetError};

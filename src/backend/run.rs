@@ -9,6 +9,7 @@ use rand::rngs::SysRng;
 use rayon::prelude::*;
 
 use super::device::{Device, DeviceError, Ran, StopRun};
+use super::progress::ProgressCounter;
 use crate::job::{
     BackendConfig, BackendName, DeviceMark, Document, Experiment, Job, JobId, ResultWriter, result_size_bound,
 };
@@ -199,16 +200,25 @@ impl Backend {
         (waves, largest)
     }
 
-    /// Runs the experiments and writes the result document in their order, signed if the backend signs.
-    pub fn run(&self, job_id: &JobId, prepared: &Prepared, stop: &StopRun) -> Result<Document, RunError> {
+    /// Runs the experiments and writes the result document in their order, signed if the backend signs. Those that are
+    /// done are counted.
+    pub fn run(
+        &self,
+        job_id: &JobId,
+        prepared: &Prepared,
+        stop: &StopRun,
+        progress: &ProgressCounter,
+    ) -> Result<Document, RunError> {
         let no_room = || RunError::NoRoom { bytes: prepared.result_bytes };
         let size_bound = usize::try_from(prepared.result_bytes).map_err(|_| no_room())?;
         let mut result =
             ResultWriter::new(&self.name, self.schema.version(), job_id, size_bound).map_err(|_| no_room())?;
+        progress.begin(prepared.job.experiments.len());
         for wave in &prepared.waves {
             stop.now.check()?;
             let experiments = &prepared.job.experiments[wave.clone()];
-            let run = |experiment: &Experiment| self.run_experiment(experiment, stop);
+            let run =
+                |experiment: &Experiment| self.run_experiment(experiment, stop).inspect(|_ran| progress.count_one());
             let ran: Vec<_> = match experiments {
                 [alone] => vec![run(alone)],
                 _ => experiments.par_iter().map(run).collect(),
@@ -301,17 +311,53 @@ fn entropy() -> Option<ShotRandom> {
 #[cfg(test)]
 mod tests {
     use std::fmt::Write as _;
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Receiver, channel};
+    use std::time::{Duration, Instant};
 
+    use qspool_driver::Program;
     use rayon::ThreadPoolBuilder;
 
     use super::*;
+    use crate::job::Progress;
     use crate::schema::builtin;
-    use crate::simulator::simulator;
+    use crate::simulator::{Prepared as PreparedState, Shape, Uniform, simulator};
 
     fn backend(name: &str) -> Backend {
+        backend_with(name, simulator(name).expect("built in"))
+    }
+
+    fn backend_with(name: &str, simulator: &'static dyn Simulator) -> Backend {
         let (_, text) = builtin().find(|(known, _)| *known == name).expect("built in");
         let schema = BackendSchema::parse(text).expect("good");
-        Backend::new(name.parse().expect("a name"), schema, Runner::Simulator(simulator(name).expect("built in")))
+        Backend::new(name.parse().expect("a name"), schema, Runner::Simulator(simulator))
+    }
+
+    /// A simulator that lets one run end for each word that it is sent.
+    struct Gated {
+        simulator: &'static dyn Simulator,
+        gate: Mutex<Receiver<()>>,
+    }
+
+    impl Simulator for Gated {
+        fn shape(&self, program: &Program) -> Result<Shape, SimulationError> {
+            self.simulator.shape(program)
+        }
+        fn gate_bytes(&self, program: &Program, shape: &Shape) -> u64 {
+            self.simulator.gate_bytes(program, shape)
+        }
+        fn prepare(&self, program: &Program, stop: &StopFlag) -> Result<PreparedState, SimulationError> {
+            self.simulator.prepare(program, stop)
+        }
+        fn run(
+            &self,
+            program: &Program,
+            random: &mut dyn Uniform,
+            stop: &StopFlag,
+        ) -> Result<Outcome, SimulationError> {
+            self.gate.lock().expect("nobody panics").recv().expect("the test goes on");
+            self.simulator.run(program, random, stop)
+        }
     }
 
     /// Hops whose angle grows from one experiment to the next; `bad` puts two fermions into one mode.
@@ -332,10 +378,14 @@ mod tests {
     }
 
     fn run(backend: &Backend, job: &str, threads: usize) -> Result<String, String> {
+        run_counted(backend, job, threads, &ProgressCounter::default())
+    }
+
+    fn run_counted(backend: &Backend, job: &str, threads: usize, progress: &ProgressCounter) -> Result<String, String> {
         let prepared = backend.prepare(job.as_bytes()).expect("valid");
         let id: JobId = "job-20261129_120000-fermions-user-0123456".parse().expect("an id");
         let pool = ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
-        let result = pool.install(|| backend.run(&id, &prepared, &StopRun::default()));
+        let result = pool.install(|| backend.run(&id, &prepared, &StopRun::default(), progress));
         result
             .map(|document| String::from_utf8(document.text().to_vec()).expect("UTF-8"))
             .map_err(|error| error.to_string())
@@ -377,6 +427,36 @@ mod tests {
     fn of_several_bad_experiments_the_first_is_told() {
         let error = run(&backend("fermions"), &fermions(100, &[23, 61, 99]), 4).expect_err("bad");
         assert!(error.starts_with("experiment_23, instruction 1 (load)"), "{error}");
+    }
+
+    #[test]
+    fn experiments_are_counted_while_a_wave_runs() {
+        let (let_go, gate) = channel();
+        let simulator = simulator("fermions").expect("built in");
+        let backend = backend_with("fermions", Box::leak(Box::new(Gated { simulator, gate: Mutex::new(gate) })));
+        let (job, progress) = (fermions(3, &[]), ProgressCounter::default());
+        assert_eq!(backend.prepare(job.as_bytes()).expect("valid").waves.len(), 1);
+        assert_eq!(progress.progress(), None);
+        std::thread::scope(|scope| {
+            let running = scope.spawn(|| run_counted(&backend, &job, 2, &progress));
+            for done in 0..3 {
+                let begin = Instant::now();
+                while progress.progress() != Some(Progress { done, total: 3 }) {
+                    assert!(begin.elapsed() < Duration::from_secs(60), "{done} are never done");
+                    std::thread::yield_now();
+                }
+                let_go.send(()).expect("it runs");
+            }
+            running.join().expect("no panic").expect("runs");
+        });
+        assert_eq!(progress.progress(), Some(Progress { done: 3, total: 3 }));
+    }
+
+    #[test]
+    fn an_experiment_that_fails_is_not_counted() {
+        let progress = ProgressCounter::default();
+        run_counted(&backend("fermions"), &fermions(100, &[23, 61, 99]), 4, &progress).expect_err("bad");
+        assert_eq!(progress.progress(), Some(Progress { done: 97, total: 100 }));
     }
 
     #[test]

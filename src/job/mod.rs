@@ -4,6 +4,7 @@ mod configuration;
 mod document;
 mod experiment;
 mod names;
+mod progress;
 mod result;
 mod status;
 
@@ -11,5 +12,6 @@ pub use configuration::{BackendConfig, BackendStatus, ClientConfig, GateConfig};
 pub use document::{Document, DocumentError, SignedParts};
 pub use experiment::{Experiment, Job};
 pub use names::{BackendName, DocumentId, DriverName, InstanceName, JobId, KeyId, NameError, StorageName, UserName};
+pub use progress::Progress;
 pub use result::{DeviceMark, ResultWriter, result_size_bound};
 pub use status::{JobState, Status};

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::spooler::Shared;
 use crate::backend::device::StopRun;
-use crate::backend::{Backend, RunError};
+use crate::backend::{Backend, ProgressCounter, RunError};
 use crate::job::{Document, JobId, Status};
 use crate::schema::{Rejection, RejectionKind};
 
@@ -59,6 +59,7 @@ pub(super) async fn run(
     job_id: &JobId,
     text: &Arc<Document>,
     stop: &Stop,
+    progress: &ProgressCounter,
 ) -> Ended {
     let mut needed_mib = mib(Backend::job_bytes(text.text().len()));
     loop {
@@ -75,6 +76,7 @@ pub(super) async fn run(
             job_id: job_id.clone(),
             text: Arc::clone(text),
             stop: stop.while_running.clone(),
+            progress: progress.clone(),
             memory: Arc::clone(&shared.memory),
         };
         let span = tracing::Span::current();
@@ -105,6 +107,7 @@ struct Attempt {
     job_id: JobId,
     text: Arc<Document>,
     stop: StopRun,
+    progress: ProgressCounter,
     memory: Arc<Semaphore>,
 }
 
@@ -124,7 +127,7 @@ impl Attempt {
         let missing = total_mib.saturating_sub(reserved.num_permits() as u64);
         let more = u32::try_from(missing).ok().and_then(|missing| self.memory.try_acquire_many_owned(missing).ok());
         reserved.merge(more.ok_or(NeedsMore { total_mib })?);
-        Ok(match self.backend.run(&self.job_id, &prepared, &self.stop) {
+        Ok(match self.backend.run(&self.job_id, &prepared, &self.stop, &self.progress) {
             Ok(result) => {
                 let kept = usize::try_from(mib(result.text().len() as u64)).unwrap_or(usize::MAX);
                 drop(reserved.split(reserved.num_permits().saturating_sub(kept)));

@@ -10,8 +10,8 @@ use super::publish::{Published, Publisher};
 use super::retry::retry;
 use super::run::{self, Ended, Stop};
 use super::spooler::Shared;
-use crate::backend::Backend;
-use crate::job::{Document, Status};
+use crate::backend::{Backend, ProgressCounter};
+use crate::job::{Document, Progress, Status};
 use crate::storage::{Lease, Place, Provider, Renewal, StorageErrorKind};
 
 /// A lease is renewed this many times before it would end.
@@ -28,6 +28,7 @@ pub(super) struct Work {
     pub(super) provider: Provider,
     pub(super) backend: Arc<Backend>,
     pub(super) shared: Shared,
+    /// As it was claimed: how far the run has come is told at each renewal, and is nothing to whoever has the job next.
     pub(super) lease: Lease,
     /// Where jobs get the slots that they run in.
     pub(super) slots: Arc<Semaphore>,
@@ -131,8 +132,8 @@ impl Work {
 
     /// Runs the job, and meanwhile renews the lease and listens for reasons to stop.
     async fn run(&self, text: &Arc<Document>) -> (Ended, Option<StopReason>) {
-        let stop = Stop::default();
-        let run = run::run(&self.backend, &self.shared, &self.lease.job_id, text, &stop);
+        let (stop, progress) = (Stop::default(), ProgressCounter::default());
+        let run = run::run(&self.backend, &self.shared, &self.lease.job_id, text, &stop, &progress);
         tokio::pin!(run);
         let period = self.shared.options.lease() / RENEWALS_PER_LEASE;
         let mut ticks = tokio::time::interval_at(Instant::now() + period, period);
@@ -141,7 +142,7 @@ impl Work {
             tokio::select! {
                 ended = &mut run => return (ended, None),
                 () = self.shared.give_back.cancelled() => break StopReason::GivenBack,
-                _ = ticks.tick() => match self.renew().await {
+                _ = ticks.tick() => match self.renew(progress.progress()).await {
                     Some(Renewal::Lost) => break StopReason::LeaseLost,
                     Some(Renewal::Held { cancel: true }) => break StopReason::Cancelled,
                     Some(Renewal::Held { cancel: false }) | None => {}
@@ -164,10 +165,13 @@ impl Work {
         }
     }
 
-    /// `None` where the storage gives no answer: the lease holds for a while longer.
-    async fn renew(&self) -> Option<Renewal> {
+    /// Renews the lease, and notes how far the run has come. `None` where the storage gives no answer: the lease holds
+    /// for a while longer.
+    async fn renew(&self, progress: Option<Progress>) -> Option<Renewal> {
+        let mut lease = self.lease.clone();
+        lease.record.progress = progress;
         let renewed = match self.provider.storage() {
-            Ok(storage) => storage.renew(&self.lease).await,
+            Ok(storage) => storage.renew(&lease).await,
             Err(error) => Err(error),
         };
         renewed.inspect_err(|error| tracing::warn!(%error, "the lease was not renewed")).ok()

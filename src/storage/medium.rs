@@ -11,7 +11,7 @@ use super::dropbox::Dropbox;
 use super::local::Local;
 use super::provider::since_1970;
 use super::{Changes, Claim, HeldLease, Lease, MediumOptions, Place, Renewal, StorageError};
-use crate::job::{BackendName, Document, DocumentId, JobId, NameError, StorageName, UserName};
+use crate::job::{BackendName, Document, DocumentId, JobId, NameError, Progress, StorageName, UserName};
 
 /// A medium that keeps documents at places.
 ///
@@ -52,16 +52,18 @@ pub trait Storage: Send + Sync {
     async fn claim(&self, backend: &BackendName, job_id: &JobId) -> Result<Claim, StorageError>;
 
     /// Stores the lease's record, extends the lease, and says whether it is still held and shall go on.
+    ///
+    /// Where nothing but the progress has changed, the record may be stored with a later renewal, or not at all.
     async fn renew(&self, lease: &Lease) -> Result<Renewal, StorageError>;
 
-    /// Puts a running job back to the head of its queue and ends the lease; its record survives.
+    /// Puts a running job back to the head of its queue and ends the lease; its record survives, but for the progress.
     async fn put_back(&self, lease: &Lease) -> Result<(), StorageError>;
 
     /// Ends the lease of a job that has come to its end.
     async fn release(&self, lease: &Lease) -> Result<(), StorageError>;
 
     /// Takes over the leases of spoolers that died. A job that was not running yet goes back to its queue; of each
-    /// other one the lease is ours afterwards, with one more attempt in its record.
+    /// other one the lease is ours afterwards, with one more attempt and no progress in its record.
     async fn adopt_orphans(&self) -> Result<Vec<Lease>, StorageError>;
 
     /// How often to look for orphans.
@@ -89,6 +91,10 @@ pub trait Storage: Send + Sync {
 
     /// All leases, and the records of jobs that were put back, in no order.
     async fn leases(&self) -> Result<Vec<HeldLease>, StorageError>;
+
+    /// How far the run of a job has come, as the record of its lease says; users ask for that again and again. `None`
+    /// where nobody holds the job, or nothing is noted.
+    async fn progress(&self, backend: &BackendName, job_id: &JobId) -> Result<Option<Progress>, StorageError>;
 
     /// Takes the lease of a running job that has none: one that a peer has claimed and left. `None` if the job is not
     /// running, or has a lease. Of all that try one wins.

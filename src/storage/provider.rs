@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use super::{Claim, Lease, Place, Storage, StorageContext, StorageError, StorageErrorKind, StorageOptions, open};
 use crate::job::{
-    BackendConfig, BackendName, BackendStatus, ClientConfig, Document, DocumentId, JobId, Status, StorageName, UserName,
+    BackendConfig, BackendName, BackendStatus, ClientConfig, Document, DocumentId, JobId, Progress, Status,
+    StorageName, UserName,
 };
 use crate::signing::PrivateKey;
 
@@ -289,6 +290,11 @@ impl Provider {
     pub async fn get_status(&self, backend: &BackendName, job_id: &JobId) -> Result<Status, StorageError> {
         let document = self.get_whole(Place::Status(backend), &job_id.into()).await?;
         self.read(&document, "status")
+    }
+
+    /// How far the run of a job has come, as its spooler noted with its last renewals; none where that is not known.
+    pub async fn get_progress(&self, backend: &BackendName, job_id: &JobId) -> Result<Option<Progress>, StorageError> {
+        self.storage()?.progress(backend, job_id).await
     }
 
     /// A document that is whole, or that has been no JSON for so long that nobody is writing it any more.

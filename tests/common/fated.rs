@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use qspool::job::{BackendName, Document, DocumentId, JobId};
+use qspool::job::{BackendName, Document, DocumentId, JobId, Progress};
 use qspool::storage::{
     Changes, Claim, HeldLease, Lease, Leftover, Place, Renewal, Storage, StorageError, StorageErrorKind,
 };
@@ -139,6 +139,9 @@ impl<F: Fate> Storage for Fated<F> {
     }
     async fn leases(&self) -> Result<Vec<HeldLease>, StorageError> {
         self.call("leases", self.storage.leases()).await
+    }
+    async fn progress(&self, backend: &BackendName, job_id: &JobId) -> Result<Option<Progress>, StorageError> {
+        self.call("progress", self.storage.progress(backend, job_id)).await
     }
     async fn adopt_unleased(&self, backend: &BackendName, job_id: &JobId) -> Result<Option<Lease>, StorageError> {
         self.call("adopt_unleased", self.storage.adopt_unleased(backend, job_id)).await

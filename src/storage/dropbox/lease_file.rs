@@ -13,7 +13,7 @@ use super::clock::{Moment, later};
 use super::error::{CallError, Cause};
 use super::paths;
 use super::routes::{File, Mode};
-use crate::job::{BackendName, InstanceName, JobId};
+use crate::job::{BackendName, InstanceName, JobId, Progress};
 use crate::storage::{Lease, LeaseRecord};
 
 /// The largest file of leases that is read.
@@ -50,6 +50,11 @@ pub(super) struct Noted {
 impl Noted {
     pub(super) fn of(lease: &Lease) -> Self {
         Self { backend: lease.backend.clone(), record: lease.record.clone(), cancel: false }
+    }
+
+    /// What is kept of it for the next claim, when the job goes back to its queue.
+    pub(super) fn kept(&self) -> Self {
+        Self { backend: self.backend.clone(), record: self.record.without_progress(), cancel: false }
     }
 
     pub(super) fn lease(&self, job_id: &JobId) -> Lease {
@@ -159,6 +164,13 @@ impl LeaseFile {
             jobs.insert(lease.job_id.clone(), Noted { cancel, ..Noted::of(lease) });
         })
         .await
+    }
+
+    /// Notes how far the run of a job has come, for the next write, whatever it is due for: alone it is worth none.
+    pub(super) fn note_progress(&self, job_id: &JobId, progress: Option<Progress>) {
+        if let Some(noted) = self.known().jobs.get_mut(job_id) {
+            noted.record.progress = progress;
+        }
     }
 
     /// Removes the lease of a job, and writes that.

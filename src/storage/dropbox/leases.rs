@@ -2,9 +2,9 @@
 //!
 //! | path below `Leases` | meaning |
 //! |---|---|
-//! | `<instance>.json` | the leases of an instance: until when they hold, and the record of each; gone while there is none |
+//! | `<instance>.json` | the leases of an instance: until when they hold, and the record of each, with how far its run had come at the last write; gone while there is none |
 //! | `<instance>/<backend>/job-<id>.json` | a job on its way from the queue to running or back: that instance has it alone |
-//! | `record-<id>.json` | the record of a job that was put back; it waits for the next claim, and lets the job go first |
+//! | `record-<id>.json` | the record of a job that was put back, without its run; it waits for the next claim, and lets the job go first |
 //!
 //! A claim moves the job from the queue to the folder of the instance, which decides among all that try, peers
 //! included; notes the lease; and moves the job to running. Putting back keeps the record, moves the job to the folder,
@@ -181,10 +181,15 @@ impl Leases {
         Ok(Claim::Won(lease))
     }
 
-    /// Stores the record of a lease, and extends it.
+    /// Stores the record of a lease, and extends it. Progress is stored with the next write that is due anyway.
     pub(super) async fn renew(&self, lease: &Lease) -> Result<Renewal, CallError> {
         let Some((file, noted)) = self.holder_of(&lease.job_id) else { return Ok(Renewal::Lost) };
-        let hold = if noted.record == lease.record { file.extend().await? } else { file.note(lease).await? };
+        let hold = if noted.record.without_progress() == lease.record.without_progress() {
+            file.note_progress(&lease.job_id, lease.record.progress);
+            file.extend().await?
+        } else {
+            file.note(lease).await?
+        };
         Ok(match file.get(&lease.job_id) {
             Some(noted) if hold == Hold::Ours => Renewal::Held { cancel: noted.cancel },
             _ => Renewal::Lost,
@@ -300,8 +305,7 @@ impl Leases {
 
     /// Keeps a record for the next claim.
     pub(super) async fn write_record(&self, job_id: &JobId, noted: &Noted) -> Result<(), CallError> {
-        let kept = Noted { cancel: false, ..noted.clone() };
-        let text = serde_json::to_vec(&kept).map_err(|error| Cause::Bad(error.to_string()).certain())?;
+        let text = serde_json::to_vec(&noted.kept()).map_err(|error| Cause::Bad(error.to_string()).certain())?;
         self.client.upload(&paths::record(job_id), &text, Mode::Overwrite).await.map(drop)
     }
 

@@ -18,7 +18,7 @@ use super::paths;
 use super::queues::Queues;
 use super::routes::{File, Listing};
 use super::watch::Watch;
-use crate::job::{BackendName, Document, DocumentId, JobId, NameError, StorageName, UserName};
+use crate::job::{BackendName, Document, DocumentId, JobId, NameError, Progress, StorageName, UserName};
 use crate::storage::options::DropboxOptions;
 use crate::storage::{
     Changes, Claim, HeldLease, Lease, Leftover, Place, Renewal, Storage, StorageContext, StorageError,
@@ -232,6 +232,11 @@ impl Storage for Dropbox {
 
     async fn leases(&self) -> Result<Vec<HeldLease>, StorageError> {
         self.leases.held().await.map_err(|error| error.of("cannot list the leases"))
+    }
+
+    async fn progress(&self, backend: &BackendName, job_id: &JobId) -> Result<Option<Progress>, StorageError> {
+        let known = self.leases.progress(backend, job_id).await;
+        known.map_err(|error| error.of(format_args!("cannot look how far {job_id} has come")))
     }
 
     async fn adopt_unleased(&self, backend: &BackendName, job_id: &JobId) -> Result<Option<Lease>, StorageError> {

@@ -12,7 +12,7 @@ use super::lease_file::{Content, Hold, LARGEST_FILE, LeaseFile, Noted, host, rea
 use super::leases::{Leases, unavailable};
 use super::paths::{self, LeaseEntry};
 use super::routes::{Listing, Mode};
-use crate::job::{BackendName, InstanceName, JobId};
+use crate::job::{BackendName, InstanceName, JobId, Progress};
 use crate::storage::provider::since_1970;
 use crate::storage::{HeldLease, Holder, Lease, LeaseRecord, Leftover, Place};
 
@@ -157,7 +157,7 @@ impl Leases {
         for (_, _, job_id) in &on_their_way {
             jobs.remove(job_id);
         }
-        jobs.values_mut().for_each(|noted| noted.record.attempts += 1);
+        jobs.values_mut().for_each(|noted| noted.record.count_death());
         let (heir, extended) = (self.own().name.clone(), Moment::now());
         let Some(rev) = self.inherit(name, &file.rev, jobs.clone(), &heir).await? else { return Ok(Vec::new()) };
         tracing::info!(instance = %name, jobs = jobs.len(), "took over the leases of a spooler that died");
@@ -185,7 +185,7 @@ impl Leases {
 
     /// Keeps the record of a job that never came to run, if it has any. The one of an earlier return is as new.
     async fn keep_record(&self, job_id: &JobId, noted: &Noted) {
-        let is_kept = match serde_json::to_vec(noted) {
+        let is_kept = match serde_json::to_vec(&noted.kept()) {
             Ok(text) => self.client.create(&paths::record(job_id), &text).await.is_ok(),
             Err(_unwritable) => false,
         };
@@ -267,6 +267,19 @@ impl Leases {
             }
         }
         Ok(held)
+    }
+
+    /// How far the run of a job has come.
+    pub(super) async fn progress(&self, backend: &BackendName, job_id: &JobId) -> Result<Option<Progress>, CallError> {
+        for (name, _) in self.look(false).await?.instances {
+            let content = read(&self.client, &name).await?;
+            if let Some(noted) = content.as_ref().and_then(|(_, content)| content.jobs.get(job_id))
+                && noted.backend == *backend
+            {
+                return Ok(noted.record.progress);
+            }
+        }
+        Ok(None)
     }
 
     /// Marks a job for cancellation where an instance holds it.

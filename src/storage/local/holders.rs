@@ -13,7 +13,7 @@ use super::leases::{
     backends_of, claimed_at, document_file, ids_of, job_file, lease_file, read_record, record_file, remove_if_there,
 };
 use super::survey::folders_of;
-use crate::job::{BackendName, JobId};
+use crate::job::{BackendName, InstanceName, JobId, Progress};
 use crate::storage::{HeldLease, Holder, Lease, LeaseRecord, Place};
 
 /// How long to wait for others who adopt a job. Each of them takes less than a millisecond.
@@ -65,6 +65,16 @@ fn leases_in(dir: &Dir, backend: &BackendName) -> io::Result<Vec<Lease>> {
         Lease { backend: backend.clone(), job_id, record }
     };
     Ok(ids.into_iter().map(lease).collect())
+}
+
+/// How far the run of a job has come, as the record of its lease says. What cannot be read says nothing.
+pub(super) fn progress(tree: &Tree, backend: &BackendName, job_id: &JobId) -> io::Result<Option<Progress>> {
+    let name = lease_file(job_id);
+    let record = |instance: InstanceName| {
+        let dir = tree.dir(&format!("{LEASES}/{instance}/{backend}")).ok()?;
+        read_record(&dir, &name)
+    };
+    Ok(instance_names(tree)?.into_iter().find_map(record).and_then(|record| record.progress))
 }
 
 /// The jobs that have a record of an earlier claim.

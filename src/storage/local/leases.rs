@@ -5,10 +5,10 @@
 //! | file | meaning |
 //! |---|---|
 //! | `<id>.job` | the job itself, on its way from the queue to running or back: whoever has it here has it alone |
-//! | `<id>.lease` | the lease: its record, or while there is nothing to record a second name of the job |
+//! | `<id>.lease` | the lease: its record, with how far the run has come, or while there is nothing to record a second name of the job |
 //! | `<id>.cancel` | somebody wants the job cancelled |
 //!
-//! The record of a job that went back to the queue lies at `jobs/leases/<id>.record`.
+//! The record of a job that went back to the queue lies at `jobs/leases/<id>.record`. It tells of no run.
 //!
 //! A claim renames the job from the queue to `<id>.job`, which decides among all that try, peers included; writes the
 //! lease; and renames the job to running. Putting back does the reverse. So of an instance that died:
@@ -151,8 +151,8 @@ impl Instance {
             return Ok(None);
         }
         self.touch()?;
-        if !lease.record.is_fresh() && read_record(&own, &name).as_ref() != Some(&lease.record) {
-            tree.replace(&own, &name, &serde_json::to_vec(&lease.record)?)?;
+        if !lease.record.is_fresh() {
+            store_changed(tree, &own, &name, &lease.record)?;
         }
         Ok(Some(own.exists(cancel_file(&lease.job_id))))
     }
@@ -235,7 +235,7 @@ impl Instance {
             result => result?,
         }
         let mut record = read_record(&own, &name).unwrap_or_else(|| LeaseRecord::new(claimed));
-        record.attempts += 1;
+        record.count_death();
         let lease = Lease { backend: backend.clone(), job_id: job_id.clone(), record };
         // From here on the job is ours, whatever else fails: on a full disk the record is stored when it is renewed.
         let stored = tree.replace(&own, &name, &serde_json::to_vec(&lease.record)?);
@@ -245,6 +245,19 @@ impl Instance {
         }
         Ok(Some(lease))
     }
+}
+
+/// Stores the record of a lease where another one is stored, or none.
+fn store_changed(tree: &Tree, own: &Dir, name: &str, record: &LeaseRecord) -> io::Result<()> {
+    let stored = read_record(own, name);
+    if stored.as_ref() == Some(record) {
+        return Ok(());
+    }
+    let written = tree.replace(own, name, &serde_json::to_vec(record)?);
+    let lasting = record.without_progress();
+    let is_known = stored.map_or(lasting.is_fresh(), |stored| stored.without_progress() == lasting);
+    // On a full disk a job that runs goes on, though nobody learns how far it has come.
+    if is_known { Ok(()) } else { written }
 }
 
 /// Makes the lease of a job in our folder, and lets the job go on to running.
@@ -327,7 +340,7 @@ fn return_transit(
 ) -> io::Result<()> {
     if let Some(record) = record.cloned().or_else(|| read_record(dir, &lease_file(job_id))) {
         let (leases, name) = (tree.dir(LEASES)?, record_file(job_id));
-        let content = serde_json::to_vec(&record)?;
+        let content = serde_json::to_vec(&record.without_progress())?;
         match tree.create(&leases, &name, &content) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => tree.replace(&leases, &name, &content)?,
             result => result?,

@@ -18,7 +18,7 @@ use super::files::{Entry, Tree, open_file, read_file};
 use super::instance::Instance;
 use super::watch::QueueWatch;
 use super::{holders, leases, survey};
-use crate::job::{BackendName, Document, DocumentId, JobId};
+use crate::job::{BackendName, Document, DocumentId, JobId, Progress};
 use crate::storage::options::LocalOptions;
 use crate::storage::{
     Changes, Claim, HeldLease, Lease, Leftover, Place, Renewal, Storage, StorageContext, StorageError, StorageErrorKind,
@@ -364,6 +364,12 @@ impl Storage for Local {
     async fn leases(&self) -> Result<Vec<HeldLease>, StorageError> {
         let action = |disk: &Disk| holders::held_leases(&disk.tree, || disk.instance()?.now());
         self.run(|| "cannot list the leases".into(), action).await
+    }
+
+    async fn progress(&self, backend: &BackendName, job_id: &JobId) -> Result<Option<Progress>, StorageError> {
+        let (of, id) = (backend.clone(), job_id.clone());
+        let action = move |disk: &Disk| holders::progress(&disk.tree, &of, &id);
+        self.run(|| format!("cannot look how far {job_id} has come"), action).await
     }
 
     async fn adopt_unleased(&self, backend: &BackendName, job_id: &JobId) -> Result<Option<Lease>, StorageError> {

@@ -5,7 +5,7 @@
 //!
 //! A claim inserts the document into running, inserts the lease, and deletes the document from the queue. Putting
 //! back extends the lease, inserts the document into the queue, deletes it from running, and leaves the lease without an
-//! owner: that is the record for the next claim. Whatever a crash leaves, any spooler can tell what to do:
+//! owner and without the progress of the run: that is the record for the next claim. Whatever a crash leaves, any spooler can tell what to do:
 //!
 //! | queued | running | lease | meaning | what is done |
 //! |---|---|---|---|---|
@@ -415,7 +415,7 @@ impl Leases {
     /// Ends a lease of ours and leaves its record for the next claim.
     pub(super) async fn leave_record(&self, key: &Bson) -> Result<(), StorageError> {
         let ours = doc! { "_id": key, "owner": &self.owner.name };
-        let nobody = doc! { "owner": null, "until": self.server.clock.now(), "cancel": false };
+        let nobody = doc! { "owner": null, "until": self.server.clock.now(), "cancel": false, "progress": null };
         self.server.set(&Target::leases(), ours, nobody).await.map(drop)
     }
 

@@ -13,7 +13,7 @@ use super::places::{Target, naming_fields};
 use super::record::indexes;
 use super::server::Server;
 use super::watch::QueueWatch;
-use crate::job::{BackendName, Document, DocumentId, JobId, StorageName};
+use crate::job::{BackendName, Document, DocumentId, JobId, Progress, StorageName};
 use crate::storage::options::MongodbOptions;
 use crate::storage::tls::use_ring;
 use crate::storage::{
@@ -156,6 +156,10 @@ impl Storage for Mongodb {
 
     async fn leases(&self) -> Result<Vec<HeldLease>, StorageError> {
         self.leases.all().await
+    }
+
+    async fn progress(&self, backend: &BackendName, job_id: &JobId) -> Result<Option<Progress>, StorageError> {
+        self.leases.progress(backend, job_id).await
     }
 
     async fn adopt_unleased(&self, backend: &BackendName, job_id: &JobId) -> Result<Option<Lease>, StorageError> {

@@ -10,7 +10,7 @@ use super::clock::later;
 use super::leases::Leases;
 use super::places::{Target, job_key, key};
 use super::record::{StoredLease, held_by_somebody, owner_fields, record_fields};
-use crate::job::{BackendName, DocumentId, JobId};
+use crate::job::{BackendName, DocumentId, JobId, Progress};
 use crate::storage::{HeldLease, Lease, Leftover, Place, StorageError};
 
 /// What a look after dead spoolers has found.
@@ -78,7 +78,7 @@ impl Leases {
             return Ok(());
         }
         let mut record = taken.record();
-        record.attempts = record.attempts.saturating_add(1);
+        record.count_death();
         let Some(counted) = self.extend(&key, record_fields(&record)?).await? else { return Ok(()) };
         self.hold(&taken.job_id);
         adopted.leases.push(counted.into_lease());
@@ -177,6 +177,16 @@ impl Leases {
         let now = self.server.clock.now();
         let found = self.server.all(&Target::leases(), doc! {}, None).await?;
         Ok(found.iter().filter_map(StoredLease::read).map(|lease| lease.into_held(now)).collect())
+    }
+
+    /// How far the run of a job has come.
+    pub(super) async fn progress(
+        &self,
+        backend: &BackendName,
+        job_id: &JobId,
+    ) -> Result<Option<Progress>, StorageError> {
+        let lease = self.read(&job_key(job_id)).await?.filter(|lease| lease.document.backend == *backend);
+        Ok(lease.and_then(|lease| lease.record().progress))
     }
 
     /// What nobody needs and nobody has touched for a lease period.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::places::{Target, id_of, key};
 use super::server::key_of;
-use crate::job::{BackendName, DocumentId, JobId, Status};
+use crate::job::{BackendName, DocumentId, JobId, Progress, Status};
 use crate::storage::{HeldLease, Holder, Lease, LeaseRecord, StorageError, StorageErrorKind};
 
 /// A lease as it lies in `jobs.leases`; its `_id` is that of the job. Without an owner it is the record of a job that
@@ -23,6 +23,8 @@ pub(super) struct LeaseDocument {
     /// As text: a date of BSON has milliseconds only.
     first_claimed: String,
     verdict: Option<Status>,
+    #[serde(default)]
+    progress: Option<Progress>,
     /// Whether somebody asked for the job to be cancelled.
     pub(super) cancel: bool,
     /// Where the holder runs, for people.
@@ -64,11 +66,12 @@ impl StoredLease {
 
     /// What has to survive the holder.
     pub(super) fn record(&self) -> LeaseRecord {
-        let LeaseDocument { attempts, first_claimed, verdict, .. } = &self.document;
+        let LeaseDocument { attempts, first_claimed, verdict, progress, .. } = &self.document;
         LeaseRecord {
             attempts: u32::try_from(*attempts).unwrap_or(u32::MAX),
             first_claimed: first_claimed.parse().unwrap_or_default(),
             verdict: verdict.clone(),
+            progress: *progress,
         }
     }
 
@@ -106,15 +109,19 @@ pub(super) fn record_fields(record: &LeaseRecord) -> Result<Document, StorageErr
     let verdict = serialize_to_bson(&record.verdict).map_err(|error| {
         StorageError::new(StorageErrorKind::Refused, "the verdict cannot be stored").caused_by(error)
     })?;
-    let attempts = i64::from(record.attempts);
-    Ok(doc! { "attempts": attempts, "first_claimed": exact(record.first_claimed), "verdict": verdict })
+    let progress =
+        record.progress.map(|Progress { done, total }| doc! { "done": i64::from(done), "total": i64::from(total) });
+    Ok(doc! {
+        "attempts": i64::from(record.attempts), "first_claimed": exact(record.first_claimed), "verdict": verdict,
+        "progress": progress,
+    })
 }
 
-/// The fields that change hands with a lease.
+/// The fields that change hands with a lease. The run of another holder is over.
 pub(super) fn owner_fields(owner: &Owner, backend: &BackendName, until: DateTime) -> Document {
     doc! {
         "owner": &owner.name, "backend": backend.as_str(), "until": until, "host": &owner.host,
-        "pid": i64::from(owner.pid),
+        "pid": i64::from(owner.pid), "progress": null,
     }
 }
 
@@ -150,6 +157,7 @@ mod tests {
             attempts: 3,
             first_claimed: "2026-11-22T04:15:19.000000001Z".parse().expect("a time"),
             verdict: Some(Status::failed(&job_id, "why")),
+            progress: Some(Progress { done: 340, total: 1000 }),
         };
         let backend: BackendName = "fermions".parse().expect("a name");
         let fields = owner_fields(&owner, &backend, DateTime::from_millis(5));
@@ -159,6 +167,10 @@ mod tests {
         let held = read.into_held(DateTime::from_millis(5));
         assert!(matches!(held.holder, Holder::Dead(text) if text.contains("process 7 on lab")));
         assert_eq!(held.lease, Lease { backend, job_id, record });
+        let mut old = Document::try_from(&raw).expect("a document");
+        old.remove("progress");
+        let old = RawDocumentBuf::try_from(&old).expect("a document");
+        assert_eq!(StoredLease::read(&old).expect("read").record(), held.lease.record.without_progress());
         let stranger = RawDocumentBuf::try_from(&doc! { "_id": "x", "owner": 5 }).expect("a document");
         assert!(StoredLease::read(&stranger).is_none());
     }
