@@ -69,6 +69,38 @@ fn a_job_is_run_by_a_program_and_marked_as_simulated() {
 }
 
 #[test]
+fn the_status_of_a_running_job_tells_how_many_experiments_are_done() {
+    const EXPERIMENTS: u32 = 5;
+    let lab = Lab::new(&configuration(0.05, "[spooler]\nlease_s = 1\n"));
+    let daemon = lab.daemon();
+    let one: Value = serde_json::from_str(JOB).expect("JSON");
+    let experiments = (0..EXPERIMENTS).map(|index| (format!("experiment_{index}"), one["experiment_0"].clone()));
+    let id = lab.submit("coin", &Value::Object(experiments.collect()).to_string());
+    let (mut told, begin) = (Vec::<u32>::new(), Instant::now());
+    loop {
+        let status = lab.good(&["status", &id]);
+        if status.contains("DONE") {
+            break;
+        }
+        let figure = status.split_once("INITIALIZING  running, ").map(|(_, figure)| figure);
+        if let Some(done) =
+            figure.and_then(|figure| figure.strip_suffix(&format!(" of {EXPERIMENTS} experiments done")))
+        {
+            told.push(done.parse().expect("a number"));
+            // The document of the status is the one that peers know.
+            assert_eq!(lab.status(&id).as_object().expect("a document").len(), 4);
+        }
+        assert!(begin.elapsed() < Duration::from_secs(60), "the job does not end: {status}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(told.is_sorted(), "{told:?}");
+    told.dedup();
+    assert!(told.len() > 2 && told.iter().all(|done| *done <= EXPERIMENTS), "{told:?}");
+    assert!(daemon.stop().success());
+    assert_eq!(lab.files("jobs/leases"), [""; 0], "nothing is left behind");
+}
+
+#[test]
 fn what_the_program_refuses_is_told_to_the_user_and_to_whoever_submits() {
     let lab = lab(0.0);
     let _daemon = lab.daemon();

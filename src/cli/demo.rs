@@ -137,7 +137,7 @@ async fn demonstrate(provider: &Provider) -> Result<(), Failure> {
     let mut charts = Vec::new();
     for (demonstration, backend, job_id) in submitted {
         bar.set_message(demonstration.title);
-        let status = wait_for_end(provider, &backend, &job_id, Some(PATIENCE)).await?;
+        let status = wait_for_end(provider, &backend, &job_id, Some(PATIENCE), None).await?;
         if status.status != JobState::Done {
             let what = format!("the job {job_id} on {backend} failed");
             return Err(Failure::new(Exit::Failed, what).because(status.error_message));

@@ -34,8 +34,12 @@ async fn progress(client: &Client, backend: &BackendName, job_id: &JobId) -> Res
     if let Some(ahead) = queue.iter().position(|queued| queued == job_id) {
         return Ok(format!("  waiting, {ahead} before it"));
     }
-    let is_running = client.jobs(Place::Running).await?.contains(job_id);
-    Ok(if is_running { "  running".to_owned() } else { String::new() })
+    if !client.jobs(Place::Running).await?.contains(job_id) {
+        return Ok(String::new());
+    }
+    // Who may read a status need not be able to read leases.
+    let known = client.provider.get_progress(backend, job_id).await.unwrap_or_default();
+    Ok(known.map_or_else(|| "  running".to_owned(), |progress| format!("  running, {progress}")))
 }
 
 /// The state and, where there is more to say, the reason.
