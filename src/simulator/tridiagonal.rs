@@ -175,6 +175,7 @@ impl WithSimd for Quotient<'_> {
     #[expect(clippy::inline_always, reason = "else it would not use the fused multiply-add that there is")]
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> Refined {
+        const CHUNK: usize = 32;
         let Self { matrix, value, vector, room: [mut between_zeros, mut residual] } = self;
         let dim = vector.len();
         between_zeros[1..=dim].copy_from_slice(vector);
@@ -182,11 +183,18 @@ impl WithSimd for Quotient<'_> {
         let [high, low] = [&matrix.diagonal.high[..dim], &matrix.diagonal.low[..dim]];
         let [left, left_low] = [&matrix.beside.high[..dim], &matrix.beside.low[..dim]];
         let [right, right_low] = [&matrix.beside.high[1..=dim], &matrix.beside.low[1..=dim]];
-        for k in 0..dim {
-            let own = Double::of_parts(high[k], low[k]) * vector[k] + -Double::product(value, vector[k]);
-            let left = Double::of_parts(left[k], left_low[k]) * before[k];
-            let right = Double::of_parts(right[k], right_low[k]) * behind[k];
-            residual[k] = (own + left + right).value();
+        for first in (0..dim).step_by(CHUNK) {
+            let rows = first..dim.min(first + CHUNK);
+            // Most vectors have components in a few rows only.
+            if between_zeros[first..rows.end + 2].iter().all(|&component| component == 0.0) {
+                continue;
+            }
+            for k in rows {
+                let own = Double::of_parts(high[k], low[k]) * vector[k] + -Double::product(value, vector[k]);
+                let left = Double::of_parts(left[k], left_low[k]) * before[k];
+                let right = Double::of_parts(right[k], right_low[k]) * behind[k];
+                residual[k] = (own + left + right).value();
+            }
         }
         let [square, along] = [dot(vector, vector), dot(vector, &residual)];
         // What is left of the residual when the value is the better one.
