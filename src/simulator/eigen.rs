@@ -228,6 +228,39 @@ mod tests {
     }
 
     #[test]
+    fn dense_and_tridiagonal_agree_on_a_large_spin_at_any_parameter() {
+        const ATOMS: usize = 160;
+        for [omega, delta, chi] in [[1.0, 1.0, 1.0], [50.0, 1.0, 0.1], [1e6, 1e6, 1e4], [1.5e7; 3], [1.0, 1e-9, 100.0]]
+        {
+            let m = |level: usize| float(ATOMS) / 2.0 - float(level);
+            let energy = |level: usize| Double::product(delta, m(level)) + Double::product(chi, m(level) * m(level));
+            let step = |level: usize| Double::from(float(level + 1) * float(ATOMS - level)).sqrt() * (0.5 * omega);
+            let diagonal: Vec<Double> = (0..=ATOMS).map(energy).collect();
+            let beside: Vec<Double> = (0..ATOMS).map(step).collect();
+            let element = |row: usize, act: &mut dyn FnMut(usize, Double)| {
+                act(row, diagonal[row]);
+                if row > 0 {
+                    act(row - 1, beside[row - 1]);
+                }
+                if row < ATOMS {
+                    act(row + 1, beside[row]);
+                }
+            };
+            let mut states = Vec::new();
+            let tridiagonal = Eigenbasis::tridiagonal(&diagonal, &beside, &stop());
+            for basis in [tridiagonal, Eigenbasis::dense(ATOMS + 1, element, &stop())] {
+                let mut psi = vec![Complex64::ZERO; ATOMS + 1];
+                psi[ATOMS / 2] = Complex64::ONE;
+                basis.expect("converges").evolve(1.0, &mut psi, 0..1, |j| j, &stop()).expect("not stopped");
+                states.push(psi);
+            }
+            let distance = states[0].iter().zip(&states[1]).map(|(a, b)| (a - b).norm()).fold(0.0, f64::max);
+            let norm = m(0) * (omega + delta) + m(0) * m(0) * chi;
+            assert!(distance < 1e-13 + 0.1 * f64::EPSILON * norm, "{omega} {delta} {chi}: {distance:e}");
+        }
+    }
+
+    #[test]
     fn a_matrix_that_is_not_finite_is_an_error() {
         let result = Eigenbasis::tridiagonal(&double(&[f64::NAN; 3]), &double(&[1.0; 2]), &stop());
         assert!(matches!(result, Err(SimulationError::NotConverged { states: 3 })));
