@@ -16,7 +16,7 @@ use qspool_driver::StopFlag;
 use super::error::SimulationError;
 use super::random::{ShotRandom, Uniform};
 use super::register::filled;
-use super::tridiagonal::{for_each, support};
+use super::tridiagonal::{NEGLIGIBLE, for_each, support};
 use super::vectors::{add_scaled, dot, vector_units};
 
 /// Each system is solved once to come near, and once more to take off all that is left but rounding. Each time vectors are
@@ -53,28 +53,31 @@ pub(crate) fn eigenvectors(
     for index in 1..dim {
         shifts[index] = shifts[index].max(shifts[index - 1] + 10.0 * f64::EPSILON);
     }
-    let mut vectors = filled(0.0, dim * dim)?;
     let mut random = ShotRandom::from_seed(1);
-    let starts = (STARTS * dim).min(vectors.len());
-    vectors[..starts].iter_mut().for_each(|element| *element = random.next_double() - 0.5);
-    for known in (starts..vectors.len()).step_by(starts.max(1)) {
-        let (first, rest) = vectors.split_at_mut(known);
-        let more = starts.min(rest.len());
-        rest[..more].copy_from_slice(&first[..more]);
-    }
+    let mut starts = filled(0.0, STARTS * dim)?;
+    starts.iter_mut().for_each(|element| *element = random.next_double() - 0.5);
     let mut supports = vec![Vec::new(); dim.div_ceil(LANES)];
     for_each(dim, &mut supports, |group, rows| {
         let values = &values[group * LANES..((group + 1) * LANES).min(dim)];
         *rows = support(diagonal, beside, values[0] - WIDTH, values[values.len() - 1] + WIDTH);
         Ok(())
     })?;
-    for close in CLOSE {
+    let mut vectors = filled(0.0, dim * dim)?;
+    for (round, close) in CLOSE.into_iter().enumerate() {
         let mut groups: Vec<&mut [f64]> = vectors.chunks_mut(LANES * dim.max(1)).collect();
         for_each(dim, &mut groups, |group, vectors| {
             stop.check()?;
             let shifts = &shifts[group * LANES..((group + 1) * LANES).min(dim)];
             let system = System::new(diagonal, beside, &supports[group], shifts)?;
-            arch.dispatch(Solve { side_by_side: filled([0.0; LANES], system.support.len())?, system, vectors });
+            let mut side_by_side = filled([0.0; LANES], system.support.len())?;
+            let first = group * LANES % STARTS * dim;
+            let given = if round == 0 { &starts[first..first + vectors.len()] } else { &**vectors };
+            for (lane, vector) in given.chunks_exact(dim).enumerate() {
+                for (components, &row) in side_by_side.iter_mut().zip(system.support) {
+                    components[lane] = vector[row];
+                }
+            }
+            arch.dispatch(Solve { system, side_by_side, vectors });
             Ok(())
         })?;
         let mut first = 0;
@@ -104,9 +107,12 @@ impl WithSimd for MakeOrthogonal<'_> {
         let Self { others, vector } = self;
         for _ in 0..ORTHOGONALISATIONS {
             let square = dot(vector, vector);
+            let length = square.sqrt();
             for other in others.chunks_exact(vector.len()) {
                 let share = dot(other, vector);
-                add_scaled(vector, other, -share);
+                if share.abs() > NEGLIGIBLE * length {
+                    add_scaled(vector, other, -share);
+                }
             }
             let rest = dot(vector, vector);
             let length = rest.sqrt();
@@ -212,10 +218,10 @@ impl<'a> System<'a> {
     }
 }
 
-/// Solves the systems for as many vectors, which lie one behind the other.
+/// Solves the systems, for solutions that lie one behind the other.
 struct Solve<'a> {
     system: System<'a>,
-    /// Room for the components of all vectors in one row, and in the next.
+    /// The right-hand sides: the components of all of them in one row, and in the next.
     side_by_side: Vec<Lanes>,
     vectors: &'a mut [f64],
 }
@@ -227,11 +233,6 @@ impl WithSimd for Solve<'_> {
     fn with_simd<S: Simd>(self, _: S) {
         let Self { mut system, mut side_by_side, vectors } = self;
         let dim = vectors.len() / system.count;
-        for (lane, vector) in vectors.chunks_exact(dim).enumerate() {
-            for (components, &row) in side_by_side.iter_mut().zip(system.support) {
-                components[lane] = vector[row];
-            }
-        }
         system.factor();
         system.solve(&mut side_by_side);
         for (lane, vector) in vectors.chunks_exact_mut(dim).enumerate() {

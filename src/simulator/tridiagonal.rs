@@ -121,7 +121,7 @@ pub(super) fn for_each<T: Send>(
 }
 
 /// What of a component of an eigenvector, beside the largest one, is as good as nothing.
-const NEGLIGIBLE: f64 = 1e-18;
+pub(super) const NEGLIGIBLE: f64 = 1e-18;
 
 /// The rows in which the eigenvectors of eigenvalues between `lowest` and `highest` have components, in rising order.
 ///
@@ -159,6 +159,9 @@ pub(super) fn support(diagonal: &[f64], beside: &[f64], lowest: f64, highest: f6
     if rows.is_empty() { (0..dim).collect() } else { rows }
 }
 
+/// How many rows are looked at in one go, whether there is anything in them.
+const CHUNK: usize = 32;
+
 /// The eigenvalue near `value` that belongs to `vector`.
 struct Quotient<'a> {
     matrix: &'a Tridiagonal,
@@ -175,7 +178,6 @@ impl WithSimd for Quotient<'_> {
     #[expect(clippy::inline_always, reason = "else it would not use the fused multiply-add that there is")]
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> Refined {
-        const CHUNK: usize = 32;
         let Self { matrix, value, vector, room: [mut between_zeros, mut residual] } = self;
         let dim = vector.len();
         between_zeros[1..=dim].copy_from_slice(vector);
