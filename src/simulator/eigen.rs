@@ -152,7 +152,7 @@ impl Eigenbasis {
     /// Bytes that diagonalisation takes at its peak, with the result.
     pub fn solver_bytes(dim: u64) -> u64 {
         let cores = (rayon::current_num_threads() as u64).min(dim.div_ceil(8));
-        Self::bytes(dim).saturating_add(dim.saturating_mul(dim.saturating_add(400 * cores + 160)))
+        Self::bytes(dim).saturating_add(dim.saturating_mul(dim.saturating_add(400 * cores + 512)))
     }
 
     /// Bytes that [`evolve`](Self::evolve) takes for `lines` vectors of `dim` elements.

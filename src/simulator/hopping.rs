@@ -114,7 +114,7 @@ mod tests {
 
     use super::super::fermi::{self, ModeOrder};
     use super::super::register::float;
-    use super::super::sampling::State;
+    use super::super::state::State;
     use super::super::strings::is_odd;
     use super::*;
 

@@ -265,7 +265,7 @@ mod tests {
     use num_complex::Complex64;
 
     use super::super::fermi::modes;
-    use super::super::sampling::State;
+    use super::super::state::State;
     use super::*;
 
     fn amplitudes(state: FermionState) -> Vec<Complex64> {
