@@ -5,22 +5,15 @@
 //! against what `triad` moves on vectors as long as the state.
 
 use std::f64::consts::TAU;
-use std::fmt::Debug;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use divan::Bencher;
 use divan::counter::BytesCount;
 use num_complex::Complex64;
 use qspool::backend::device::StopRun;
 use qspool::backend::{Backend, BackendOptions, ProgressCounter, SchemaSet};
-use qspool::simulator::{Prepared, Register, Shape, ShotRandom, Uniform, simulator};
+use qspool::simulator::{Prepared, Register, Shape, ShotRandom, Uniform, rydberg_products, simulator};
 use qspool_driver::{Instruction, Program, StopFlag, WireOrder};
 use rayon::prelude::*;
-use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
-use tracing_subscriber::Layer;
-use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
 fn main() {
     divan::main();
@@ -48,33 +41,6 @@ fn bench_moving(bencher: Bencher, bytes_per_state: u64, num_wires: u32, instruct
     let stop = StopFlag::default();
     let bytes = BytesCount::new(bytes_per_state << num_wires);
     bencher.counter(bytes).bench_local(|| simulator.prepare(&program, &stop).expect("runs"));
-}
-
-/// How many products with a Hamiltonian the series of a program take, as they are logged.
-fn products(num_wires: u32, instructions: &[Instruction]) -> u64 {
-    #[derive(Clone, Default)]
-    struct Products(Arc<AtomicU64>);
-    impl<S: Subscriber> Layer<S> for Products {
-        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-            event.record(&mut self.clone());
-        }
-    }
-    impl Visit for Products {
-        fn record_f64(&mut self, field: &Field, value: f64) {
-            if field.name() == "products" {
-                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of products")]
-                self.0.fetch_add(value as u64, Ordering::Relaxed);
-            }
-        }
-
-        fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
-    }
-    let products = Products::default();
-    let program = program(num_wires, instructions.to_vec());
-    tracing::subscriber::with_default(tracing_subscriber::registry().with(products.clone()), || {
-        simulator("rydberg").expect("one of the four").prepare(&program, &StopFlag::default()).expect("runs")
-    });
-    products.0.load(Ordering::Relaxed)
 }
 
 /// `a = b + c x` on so many numbers, all cores: 24 bytes each.
@@ -236,7 +202,10 @@ fn thousand_experiments(bencher: Bencher, backend: &str) {
 #[divan::bench(args = [5, 8, 10, 12, 16, 20, 22], sample_count = 3)]
 fn rydberg_full(bencher: Bencher, num_wires: u32) {
     let gates = vec![instruction("rydberg_full", &[], &[TAU, 1.0, 10.0])];
-    bench_moving(bencher, 48 * products(num_wires, &gates), num_wires, gates);
+    let products = rydberg_products(&program(num_wires, gates.clone()), &StopFlag::default()).expect("runs");
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of products")]
+    let bytes_per_state = 48 * products as u64;
+    bench_moving(bencher, bytes_per_state, num_wires, gates);
 }
 
 /// Five Rydberg atoms: the cost does not depend on the parameters.

@@ -2,19 +2,25 @@
 
 #![expect(clippy::cast_precision_loss, reason = "levels are small whole numbers")]
 
+use std::f64::consts::TAU;
+
 use nalgebra::DMatrix;
 use num_complex::Complex64;
-use qspool::simulator::{ShotRandom, Uniform, simulator};
+use qspool::simulator::{ShotRandom, Uniform, rydberg_products, simulator};
 use qspool_driver::{Instruction, Program, StopFlag, WireOrder};
 
 fn instruction(name: &str, wires: &[u32], params: &[f64]) -> Instruction {
     Instruction { name: name.to_owned(), wires: wires.to_vec(), params: params.to_vec() }
 }
 
+fn program(num_wires: u32, instructions: Vec<Instruction>) -> Program {
+    Program { instructions, num_wires, shots: 1, wire_order: WireOrder::Sequential, seed: Some(1) }
+}
+
 fn amplitudes(backend: &str, num_wires: u32, instructions: Vec<Instruction>) -> Vec<Complex64> {
-    let program = Program { instructions, num_wires, shots: 1, wire_order: WireOrder::Sequential, seed: Some(1) };
     let simulator = simulator(backend).expect("one of the four");
-    simulator.prepare(&program, &StopFlag::default()).expect("runs").state.amplitudes()
+    let prepared = simulator.prepare(&program(num_wires, instructions), &StopFlag::default());
+    prepared.expect("runs").state.amplitudes()
 }
 
 fn distance(a: &[Complex64], b: &[Complex64]) -> f64 {
@@ -110,6 +116,20 @@ fn fifteen_rydberg_atoms_evolve_as_by_the_taylor_series() {
     let found = amplitudes("rydberg", 15, vec![instruction("rydberg_full", &[], &[1.1, 0.4, 1.5])]);
     let distance = distance(&found, &chain.evolve(8));
     assert!(distance < 1e-12, "{distance:e}");
+}
+
+#[test]
+fn products_are_those_of_a_series_where_it_is_the_cheaper_way() {
+    let products = |num_wires, params: [f64; 3]| {
+        let program = program(num_wires, vec![instruction("rydberg_full", &[], &params)]);
+        rydberg_products(&program, &StopFlag::default()).expect("few atoms")
+    };
+    // Half the width of the spectrum is the least.
+    assert!((100.0..300.0).contains(&products(15, [TAU, 1.0, 10.0])));
+    assert!(products(15, [2.0 * TAU, 2.0, 20.0]) > 1.5 * products(15, [TAU, 1.0, 10.0]));
+    for (num_wires, params) in [(5, [1e7; 3]), (15, [0.0, 1.0, 10.0]), (15, [TAU, 1.0, 0.0])] {
+        assert!(products(num_wires, params).abs() < 0.5, "{params:?}");
+    }
 }
 
 #[test]

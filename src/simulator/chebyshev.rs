@@ -95,7 +95,6 @@ pub(crate) fn evolve<P: Product>(
     // Nothing happens but a phase.
     let scale = if half_width < VANISHED { 0.0 } else { 2.0 / half_width };
     let mut series = Series::new(operator(centre, scale)?, centre, half_width, psi.len())?;
-    tracing::debug!(states = psi.len(), half_width, products = products(half_width), "evolution by a series");
     let mut done = 0.0;
     while done < series.steps {
         series.step(psi, stop)?;

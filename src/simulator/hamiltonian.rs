@@ -109,6 +109,11 @@ impl SpinHamiltonian {
         Ok(())
     }
 
+    /// The number of products with a vector that [`evolve`](Self::evolve) takes; 0 where it does without.
+    pub(crate) fn products(&self, shape: &Shape, stop: &StopFlag) -> Result<f64, SimulationError> {
+        if self.is_inseparable(shape) { propagator::products(self, shape, stop) } else { Ok(0.0) }
+    }
+
     /// Bytes that [`evolve`](Self::evolve) takes beside the state.
     pub(crate) fn bytes(&self, shape: &Shape) -> u64 {
         if self.is_inseparable(shape) {

@@ -45,6 +45,7 @@ pub use instruction::Step;
 pub use random::{ShotRandom, Uniform};
 pub use register::{Register, Shape};
 pub use registry::{SIMULATORS, Simulator, simulator};
+pub use rydberg::rydberg_products;
 pub use sampling::Prepared;
 pub use spin::evolve_wire;
 pub use state::State;

@@ -104,19 +104,38 @@ pub(crate) fn series(
 ) -> Result<(), SimulationError> {
     let (shape, psi) = register.parts_mut();
     let mut diagonal = hamiltonian.diagonal(shape, Double::value, stop)?;
-    let range = diagonal
-        .iter()
-        .fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], &energy| [low.min(energy), high.max(energy)]);
-    let mut spectrum = hamiltonian.spectrum(shape, Some(range));
-    if shape.states() >= PARALLEL {
-        // Closer bounds take fewer products, and a smaller system less time than they do.
-        spectrum = bounds::spectrum(hamiltonian, shape, spectrum, bounds::WINDOW, stop)?;
-    }
+    let spectrum = spectrum(hamiltonian, shape, &diagonal, stop)?;
     let operator = |centre: f64, scale: f64| {
         diagonal.iter_mut().for_each(|energy| *energy = (*energy - centre) * scale);
         Ok(hamiltonian.operator(shape, scale, diagonal))
     };
     chebyshev::evolve(psi, spectrum, operator, stop)
+}
+
+/// The number of products with a vector that [`evolve`] takes; 0 for diagonalisation.
+pub(crate) fn products(hamiltonian: &SpinHamiltonian, shape: &Shape, stop: &StopFlag) -> Result<f64, SimulationError> {
+    if cheapest(hamiltonian, shape).way == Way::Diagonalisation {
+        return Ok(0.0);
+    }
+    let diagonal = hamiltonian.diagonal(shape, Double::value, stop)?;
+    let [lowest, highest] = spectrum(hamiltonian, shape, &diagonal, stop)?;
+    Ok(chebyshev::products(0.5 * (highest - lowest)))
+}
+
+/// Two numbers between which the eigenvalues lie.
+fn spectrum(
+    hamiltonian: &SpinHamiltonian,
+    shape: &Shape,
+    diagonal: &[f64],
+    stop: &StopFlag,
+) -> Result<[f64; 2], SimulationError> {
+    let range = diagonal
+        .iter()
+        .fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], &energy| [low.min(energy), high.max(energy)]);
+    let known = hamiltonian.spectrum(shape, Some(range));
+    // Closer bounds take fewer products, and a smaller system less time than they do.
+    let is_worth_it = shape.states() >= PARALLEL;
+    if is_worth_it { bounds::spectrum(hamiltonian, shape, known, bounds::WINDOW, stop) } else { Ok(known) }
 }
 
 fn diagonalise(hamiltonian: &SpinHamiltonian, register: &mut Register, stop: &StopFlag) -> Result<(), SimulationError> {

@@ -49,6 +49,14 @@ impl Simulator for Rydberg {
     }
 }
 
+/// How many products of the Hamiltonian with a vector the gates on all wires of a program take, by which benches tell how
+/// much memory it moves: a product reads or writes 48 bytes for each state.
+pub fn rydberg_products(program: &Program, stop: &StopFlag) -> Result<f64, SimulationError> {
+    let shape = Rydberg.shape(program)?;
+    let global = Step::all(program).filter_map(|step| hamiltonian(step, shape.num_wires()).transpose());
+    global.map(|hamiltonian| hamiltonian?.products(&shape, stop)).sum()
+}
+
 /// The Hamiltonian of a gate on all wires; none for other instructions.
 fn hamiltonian(step: Step, num_wires: usize) -> Result<Option<SpinHamiltonian>, SimulationError> {
     let [drive, detuning, blockade] = match step.name() {
