@@ -62,21 +62,13 @@ impl Eigenbasis {
         }
         let (mut values, rest) = symmetric::to_tridiagonal(&mut matrix, dim, stop)?;
         symmetric::tridiagonal_ql(&mut values, rest, &mut matrix, stop)?;
-        Self::refined(&values, matrix, stop, |value, vector| rayleigh_quotient(value, vector, &elements))
-    }
-
-    fn refined(
-        values: &[f64],
-        vectors: Vec<f64>,
-        stop: &StopFlag,
-        quotient: impl Fn(f64, &[f64]) -> Double,
-    ) -> Result<Self, SimulationError> {
-        let mut refined = Vec::with_capacity(values.len());
-        for (&value, vector) in values.iter().zip(vectors.chunks_exact(values.len().max(1))) {
+        let quotient = |(&value, vector): (&f64, &[f64])| {
             stop.check()?;
-            refined.push(quotient(value, vector));
-        }
-        Ok(Self { values: refined, vectors })
+            Ok(rayleigh_quotient(value, vector, &elements))
+        };
+        let refined: Result<_, SimulationError> =
+            values.iter().zip(matrix.chunks_exact(dim.max(1))).map(quotient).collect();
+        Ok(Self { values: refined?, vectors: matrix })
     }
 
     /// The eigenvalues, in no particular order.

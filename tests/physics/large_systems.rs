@@ -1,32 +1,13 @@
 //! Systems so large that all cores share in them, against references that are written from the definitions.
 
-#![expect(clippy::cast_precision_loss, reason = "levels are small whole numbers")]
-
 use std::f64::consts::TAU;
 
 use nalgebra::DMatrix;
 use num_complex::Complex64;
-use qspool::simulator::{ShotRandom, Uniform, rydberg_products, simulator};
-use qspool_driver::{Instruction, Program, StopFlag, WireOrder};
+use qspool::simulator::{ShotRandom, Uniform, rydberg_products};
+use qspool_driver::{Instruction, Program, StopFlag};
 
-fn instruction(name: &str, wires: &[u32], params: &[f64]) -> Instruction {
-    Instruction { name: name.to_owned(), wires: wires.to_vec(), params: params.to_vec() }
-}
-
-fn program(num_wires: u32, instructions: Vec<Instruction>) -> Program {
-    Program { instructions, num_wires, shots: 1, wire_order: WireOrder::Sequential, seed: Some(1) }
-}
-
-fn amplitudes(backend: &str, num_wires: u32, instructions: Vec<Instruction>) -> Vec<Complex64> {
-    let simulator = simulator(backend).expect("one of the four");
-    let prepared = simulator.prepare(&program(num_wires, instructions), &StopFlag::default());
-    prepared.expect("runs").state.amplitudes()
-}
-
-fn distance(a: &[Complex64], b: &[Complex64]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(a, b)| (a - b).norm_sqr()).sum::<f64>().sqrt()
-}
+use crate::programs::{Gate, amplitudes, distance, instruction, prepare, program};
 
 /// A chain of spins, each with the levels 0 to N, level k at m = N/2 - k.
 struct Chain {
@@ -113,7 +94,7 @@ fn fifteen_rydberg_atoms_evolve_as_by_the_taylor_series() {
         own.sum::<f64>() + pairs.sum::<f64>()
     };
     let chain = Chain { atoms: vec![1; 15], energy, params: vec![0.4, 1.5], drive: 1.1, hop: 0.0 };
-    let found = amplitudes("rydberg", 15, vec![instruction("rydberg_full", &[], &[1.1, 0.4, 1.5])]);
+    let found = amplitudes("rydberg", 15, &[("rydberg_full", &[], &[1.1, 0.4, 1.5])]);
     let distance = distance(&found, &chain.evolve(8));
     assert!(distance < 1e-12, "{distance:e}");
 }
@@ -121,7 +102,7 @@ fn fifteen_rydberg_atoms_evolve_as_by_the_taylor_series() {
 #[test]
 fn products_are_those_of_a_series_where_it_is_the_cheaper_way() {
     let products = |num_wires, params: [f64; 3]| {
-        let program = program(num_wires, vec![instruction("rydberg_full", &[], &params)]);
+        let program = program(num_wires, &[("rydberg_full", &[], &params)]);
         rydberg_products(&program, &StopFlag::default()).expect("few atoms")
     };
     // Half the width of the spectrum is the least.
@@ -140,9 +121,14 @@ fn four_large_spins_evolve_as_by_the_taylor_series() {
         own.sum::<f64>() + m.windows(2).map(|pair| params[2] * pair[0] * pair[1]).sum::<f64>()
     };
     let chain = Chain { atoms: vec![11; 4], energy, params: vec![0.1, 0.03, 0.02], drive: 0.3, hop: 0.01 };
-    let mut gates: Vec<Instruction> = (0..4).map(|wire| instruction("load", &[wire], &[11.0])).collect();
-    gates.push(instruction("multiqudit_full", &[0, 1, 2, 3], &[0.3, 0.1, 0.03, 0.01, 0.02]));
-    let distance = distance(&amplitudes("multiqudit", 4, gates), &chain.evolve(8));
+    let gates: [Gate; 5] = [
+        ("load", &[0], &[11.0]),
+        ("load", &[1], &[11.0]),
+        ("load", &[2], &[11.0]),
+        ("load", &[3], &[11.0]),
+        ("multiqudit_full", &[0, 1, 2, 3], &[0.3, 0.1, 0.03, 0.01, 0.02]),
+    ];
+    let distance = distance(&amplitudes("multiqudit", 4, &gates), &chain.evolve(8));
     assert!(distance < 1e-12, "{distance:e}");
 }
 
@@ -152,14 +138,14 @@ fn ten_fermions_that_only_hop_stay_a_slater_determinant() {
     let mut random = ShotRandom::from_seed(9);
     let occupied: Vec<usize> = (0..MODES as usize).filter(|mode| matches!(mode % 4, 0 | 1)).collect();
     // From the last one on, so that no sign of Jordan and Wigner comes in.
-    let mut gates: Vec<Instruction> =
+    let mut instructions: Vec<Instruction> =
         occupied.iter().rev().map(|&mode| instruction("load", &[u32::try_from(mode).expect("small")], &[])).collect();
     // What becomes of one fermion in each mode.
     let mut one = DMatrix::<Complex64>::identity(MODES as usize, MODES as usize);
     for round in 0..40 {
         let angle = 6.0 * random.next_double();
         let site = 2 * (7 * round % (MODES / 2 - 1));
-        gates.push(instruction("fhop", &[site, site + 1, site + 2, site + 3], &[angle]));
+        instructions.push(instruction("fhop", &[site, site + 1, site + 2, site + 3], &[angle]));
         for from in [site as usize, site as usize + 1] {
             let (stay, go) = (Complex64::from(angle.cos()), Complex64::new(0.0, -angle.sin()));
             for column in 0..MODES as usize {
@@ -167,11 +153,11 @@ fn ten_fermions_that_only_hop_stay_a_slater_determinant() {
                 (one[(from, column)], one[(from + 2, column)]) = (stay * a + go * b, go * a + stay * b);
             }
         }
-        gates.push(instruction("fphase", &[site], &[0.3]));
+        instructions.push(instruction("fphase", &[site], &[0.3]));
         let mut row = one.row_mut(site as usize);
         row *= Complex64::from_polar(1.0, -0.3);
     }
-    let found = amplitudes("fermions", MODES, gates);
+    let found = prepare("fermions", &Program { instructions, ..program(MODES, &[]) }).state.amplitudes();
     let mut seen = 0;
     for (index, amplitude) in found.iter().enumerate().filter(|(_, amplitude)| amplitude.norm_sqr() > 0.0).step_by(200)
     {
